@@ -1,0 +1,347 @@
+"""The one network model: what exists, who wants what, and the routes between.
+
+A **network** has nodes, directed links between them, servers at nodes, and sessions. A **session** carries traffic
+from its source to its destinations: one node (`unicast`) or any one of several servers (`anycast`). A **route** is a
+tree of directed links, outward from the source: a path when there is one destination, ending at a server when the
+session is anycast. An **allocation** gives each session a weighted set of routes; it is the one thing that every
+policy decides and every switch carries out.
+
+Units inside: bit/s, bits, seconds, work, work/s. All values are frozen; `Network` is checked once, when it is made,
+and trusted afterwards. Sizes are those of Ethernet frames as a port counter sees them (14 bytes of Ethernet, 20 of
+IP, 8 of UDP, no checksum), because that is what links carry and switches count.
+
+| symbol | attribute | unit |
+|---|---|---|
+| mu_ij, C_e | `Link.capacity` | bit/s |
+| mu_j | `Server.capacity` | work/s |
+| lambda_k | `Session.rate` | bit/s |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import networkx as nx
+
+from pricing.errors import TopologyError
+
+FRAME_OVERHEAD_BITS = 42 * 8
+"""Ethernet, IPv4 and UDP headers around a payload, in bits."""
+
+LinkKey = tuple[str, str]
+"""A directed link is named by its two ends: (src, dst)."""
+
+
+@dataclass(frozen=True)
+class SizeLaw:
+    """The law of packet payloads.
+
+    Parameters
+    ----------
+    law : 'exponential' or 'fixed'
+        Exponential sizes are cut to [`low`, `high`] (values outside are moved to the nearer end).
+    mean : float
+        Mean before the cut, in bytes of payload.
+    low, high : int
+        Smallest and largest payload, in bytes.
+    """
+
+    law: Literal["exponential", "fixed"] = "exponential"
+    mean: float = 500.0
+    low: int = 40
+    high: int = 1450
+
+    @cached_property
+    def frame_moments(self) -> tuple[float, float]:
+        """First and second moment of a frame's size, in bits and bits squared.
+
+        For the cut exponential, E[g(X)] = g(low) + integral of g'(x) exp(-x/mean) over [low, high], in closed form.
+        """
+        head = FRAME_OVERHEAD_BITS / 8
+        if self.law == "fixed":
+            size = self.mean + head
+            return 8 * size, 64 * size * size
+        m, a, b = self.mean, float(self.low), float(self.high)
+        tail_a, tail_b = math.exp(-a / m), math.exp(-b / m)
+        first = a + m * (tail_a - tail_b)
+        second = a * a + 2 * (m * (a + m) * tail_a - m * (b + m) * tail_b)
+        return 8 * (first + head), 64 * (second + 2 * head * first + head * head)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A switch, with its place on the map in degrees where it has one."""
+
+    name: str
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A directed link.
+
+    Parameters
+    ----------
+    src, dst : str
+        Names of its two ends.
+    capacity : float
+        bit/s.
+    propagation : float
+        Seconds; emulated only where the kernel can.
+    delivers : 'wait' or 'sojourn'
+        Whether a packet's delay is its waiting time alone (an HTB link) or waiting and transmission (store and
+        forward).
+    queue : int
+        Packets that fit into its FIFO.
+    """
+
+    src: str
+    dst: str
+    capacity: float
+    propagation: float = 0.0
+    delivers: Literal["wait", "sojourn"] = "wait"
+    queue: int = 1000
+
+    @property
+    def key(self) -> LinkKey:
+        """(src, dst)."""
+        return (self.src, self.dst)
+
+    def __str__(self) -> str:
+        return f"{self.src}->{self.dst}"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server at a node.
+
+    Parameters
+    ----------
+    capacity : float
+        Work it does in a second, work/s.
+    scv : float
+        Squared coefficient of variation of the work of one request: 1 exponential, 0 fixed.
+    queue : int
+        Requests that fit into its FIFO.
+    """
+
+    name: str
+    node: str
+    capacity: float
+    scv: float = 1.0
+    queue: int = 10_000
+
+
+@dataclass(frozen=True)
+class Session:
+    """Traffic from one source to its destinations.
+
+    Parameters
+    ----------
+    source : str
+        Node where it enters.
+    kind : 'unicast' or 'anycast'
+        One node, or any one of several servers.
+    destinations : tuple of str
+        The node of a unicast session, or the servers of an anycast one.
+    rate : float
+        Offered bit/s of frames.
+    size : SizeLaw
+        Of requests.
+    flows : int
+        Equal flows (UDP ports) that it consists of.
+    response_bits : float
+        Frame size of the answer to each request, bits; 0 for none.
+    work : float
+        Mean work of one request at a server.
+    service : str
+        Name of the service that an anycast session asks for.
+    klass : int
+        Priority class, 1 first.
+    """
+
+    name: str
+    source: str
+    kind: Literal["unicast", "anycast"]
+    destinations: tuple[str, ...]
+    rate: float
+    size: SizeLaw = field(default_factory=SizeLaw)
+    flows: int = 200
+    response_bits: float = 0.0
+    work: float = 1.0
+    service: str = ""
+    klass: int = 1
+
+    @property
+    def frame_bits(self) -> float:
+        """Mean frame size of a request, bits."""
+        return self.size.frame_moments[0]
+
+    @property
+    def packet_rate(self) -> float:
+        """Offered packets/s."""
+        return self.rate / self.frame_bits
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path of links from the session's source, and the server at its end (empty for unicast)."""
+
+    session: str
+    links: tuple[LinkKey, ...]
+    server: str = ""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Nodes on the way, source first; empty for a route without links."""
+        return (self.links[0][0], *(dst for _, dst in self.links)) if self.links else ()
+
+    def __str__(self) -> str:
+        way = ">".join(self.nodes) or "here"
+        return f"{way}@{self.server}" if self.server else way
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """For each session a weighted set of routes: `splits[session]` is a tuple of (route, weight).
+
+    Weights are ratios above 0 that add up to 1. Routes are sorted, so that equal allocations are equal values.
+    """
+
+    splits: Mapping[str, tuple[tuple[Route, float], ...]]
+
+    def __iter__(self) -> Iterator[tuple[Route, float]]:
+        for name in sorted(self.splits):
+            yield from self.splits[name]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Nodes, links, servers and sessions that fit together.
+
+    Raises
+    ------
+    TopologyError
+        When a name is used twice, an end or destination is unknown, a number is not positive and finite, the network
+        is not connected, or a session has no route. The message holds every problem found, a line each.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    links: tuple[Link, ...]
+    servers: tuple[Server, ...]
+    sessions: tuple[Session, ...]
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise TopologyError("\n".join(problems))
+
+    def _problems(self) -> Iterator[str]:
+        yield from self._name_problems()
+        yield from self._number_problems()
+        names = {node.name for node in self.nodes}
+        servers = {server.name for server in self.servers}
+        for link in self.links:
+            for end in link.key:
+                if end not in names:
+                    yield f"link {link}: unknown node {end!r}"
+            if link.src == link.dst:
+                yield f"link {link}: both ends are the same node"
+        for server in self.servers:
+            if server.node not in names:
+                yield f"server {server.name}: unknown node {server.node!r}"
+        for session in self.sessions:
+            if session.source not in names:
+                yield f"session {session.name}: unknown source {session.source!r}"
+            accepted = servers if session.kind == "anycast" else names
+            for destination in session.destinations:
+                if destination not in accepted:
+                    yield f"session {session.name}: unknown destination {destination!r}"
+            if session.kind == "unicast" and len(session.destinations) != 1:
+                yield f"session {session.name}: a unicast session has one destination, found {len(session.destinations)}"
+            if session.kind == "unicast" and session.destinations[:1] == (session.source,):
+                yield f"session {session.name}: its destination is its own source"
+            if not session.destinations:
+                yield f"session {session.name}: no destination"
+        yield from self._reach_problems()
+
+    def _name_problems(self) -> Iterator[str]:
+        for what, values in (
+            ("node", [node.name for node in self.nodes]),
+            ("link", [str(link) for link in self.links]),
+            ("server", [server.name for server in self.servers]),
+            ("session", [session.name for session in self.sessions]),
+        ):
+            for name in sorted({value for value in values if values.count(value) > 1}):
+                yield f"{what} {name!r}: the name is used twice"
+        for name in sorted({node.name for node in self.nodes} & {server.name for server in self.servers}):
+            yield f"server {name!r}: a node has the same name"
+
+    def _number_problems(self) -> Iterator[str]:
+        def positive(what: str, value: float, unit: str) -> Iterator[str]:
+            if not (math.isfinite(value) and value > 0):
+                yield f"{what}: {value}, a positive finite number of {unit} is accepted"
+
+        for link in self.links:
+            yield from positive(f"link {link}: capacity", link.capacity, "bit/s")
+            if not (math.isfinite(link.propagation) and link.propagation >= 0):
+                yield f"link {link}: propagation: {link.propagation}, seconds from 0 are accepted"
+        for server in self.servers:
+            yield from positive(f"server {server.name}: capacity", server.capacity, "work/s")
+            if not (math.isfinite(server.scv) and server.scv >= 0):
+                yield f"server {server.name}: scv: {server.scv}, a finite number from 0 is accepted"
+        for session in self.sessions:
+            if not (math.isfinite(session.rate) and session.rate >= 0):
+                yield f"session {session.name}: rate: {session.rate}, a finite number of bit/s from 0 is accepted"
+            yield from positive(f"session {session.name}: work", session.work, "work")
+
+    def _reach_problems(self) -> Iterator[str]:
+        names = {node.name for node in self.nodes}
+        graph = nx.DiGraph()
+        graph.add_nodes_from(names)
+        graph.add_edges_from(link.key for link in self.links)
+        if not names:
+            yield "the network has no node"
+            return
+        parts = sorted(nx.weakly_connected_components(graph), key=lambda part: (-len(part), min(part)))
+        if len(parts) > 1:
+            shown = "; ".join(", ".join(sorted(part)[:4]) for part in parts[:3])
+            yield f"the network is disconnected: it has {len(parts)} parts ({shown})"
+        at = {server.name: server.node for server in self.servers}
+        for session in self.sessions:
+            if session.source not in names:
+                continue
+            reached = nx.descendants(graph, session.source) | {session.source}
+            ends = {at.get(name, name) for name in session.destinations}
+            if ends and not ends & reached:
+                yield f"session {session.name}: no route from {session.source} to {', '.join(session.destinations)}"
+
+    @cached_property
+    def link_index(self) -> dict[LinkKey, int]:
+        """Place of each link in `links`."""
+        return {link.key: i for i, link in enumerate(self.links)}
+
+    @cached_property
+    def server_index(self) -> dict[str, int]:
+        """Place of each server in `servers`."""
+        return {server.name: j for j, server in enumerate(self.servers)}
+
+    @cached_property
+    def session_index(self) -> dict[str, int]:
+        """Place of each session in `sessions`."""
+        return {session.name: k for k, session in enumerate(self.sessions)}
+
+    @cached_property
+    def graph(self) -> nx.DiGraph:
+        """The links as a networkx graph; each edge carries its `index`, `capacity` and `propagation`."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(node.name for node in self.nodes)
+        for i, link in enumerate(self.links):
+            graph.add_edge(link.src, link.dst, index=i, capacity=link.capacity, propagation=link.propagation)
+        return graph

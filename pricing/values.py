@@ -1,0 +1,78 @@
+"""The values that pass between measuring, pricing and deciding.
+
+Arrays follow the network's order: `links[i]` belongs to `network.links[i]`, `servers[j]` to `network.servers[j]`,
+`offered[k]` to `network.sessions[k]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricing.network import Allocation
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Loads:
+    """Loads at one moment, measured or assumed.
+
+    Parameters
+    ----------
+    links : array of shape (L,)
+        bit/s on each link, background included.
+    servers : array of shape (J,)
+        work/s offered to each server.
+    offered : array of shape (K,)
+        bit/s that each session offers at its ingress.
+    """
+
+    links: FloatArray
+    servers: FloatArray
+    offered: FloatArray
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Marginal costs C(x) = D(x) + x D'(x), in seconds (s·bit a bit), of links (L,) and servers (J,)."""
+
+    links: FloatArray
+    servers: FloatArray
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How far from optimal a feasible allocation is, computed from the allocation alone.
+
+    Parameters
+    ----------
+    primal : float
+        Mean delay that the objective gives it, s: the sum over resources of load times delay, a bit offered.
+    dual : float
+        A lower bound on any allocation's, s.
+    gap : float
+        (primal - dual) / dual, a ratio.
+    kkt_residual : float
+        Largest amount by which a used route's marginal cost exceeds its session's cheapest route, s.
+    wardrop_residual : float
+        The same excess averaged over the traffic, relative to the mean marginal cost of a route; a ratio.
+    """
+
+    primal: float
+    dual: float
+    gap: float
+    kkt_residual: float
+    wardrop_residual: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy returns: the prices it saw, what it decided, and what it wants to see again next time."""
+
+    prices: Prices
+    allocation: Allocation
+    state: Any = None
