@@ -1,0 +1,109 @@
+"""How quiet the machine is, second by second, and what it is made of.
+
+Stolen or shared CPU turns a wait of 3 ms into 20. So each second of a run is logged with the CPU time that was stolen
+and that was idle, and a second past a stated limit is left out of the delay estimates and counted, together with the
+second after it, in which the queues drain.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+STEAL_LIMIT = 0.015
+"""Stolen CPU a second, as a share of all cores' time, past which the second is left out (ours)."""
+
+IDLE_LIMIT = 0.03
+"""Idle CPU a second, as a share of all cores' time, under which the second is left out (ours)."""
+
+LATE_LIMIT_S = 5e-3
+"""Worst lateness of a sender in a second, past which the second is left out (ours)."""
+
+BAD_SHARE = 0.2
+"""Share of seconds left out past which the whole run is repeated (ours)."""
+
+
+@dataclass(frozen=True)
+class Second:
+    """One second of the machine: its Unix time, and the shares of CPU time stolen and idle."""
+
+    time: int
+    steal: float
+    idle: float
+
+
+def _cpu_times() -> tuple[int, int, int]:
+    """(total, idle, steal) jiffies of all cores together."""
+    fields = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(fields), fields[3], fields[7]
+
+
+@dataclass
+class Watch:
+    """Samples /proc/stat once a second, aligned to Unix seconds, in a thread of its own, while it is entered."""
+
+    seconds: list[Second] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Watch:
+        self._thread = threading.Thread(target=self._sample, name="machine-watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        before, due = _cpu_times(), int(time.time()) + 1
+        while not self._stop.wait(due - time.time()):
+            now = _cpu_times()
+            total = max(now[0] - before[0], 1)
+            self.seconds.append(Second(due - 1, (now[2] - before[2]) / total, (now[1] - before[1]) / total))
+            before, due = now, due + 1
+
+
+def bad_seconds(seconds: Iterable[Second], lateness: Iterable[Mapping[int, float]]) -> frozenset[int]:
+    """Unix seconds to leave out.
+
+    Parameters
+    ----------
+    seconds : iterable of Second
+        What `Watch` saw.
+    lateness : iterable of mappings
+        For each sender: Unix second -> worst lateness in it, s.
+    """
+    bad = {second.time for second in seconds if second.steal > STEAL_LIMIT or second.idle < IDLE_LIMIT}
+    for worst in lateness:
+        bad |= {second for second, late in worst.items() if late > LATE_LIMIT_S}
+    return frozenset(bad | {second + 1 for second in bad})
+
+
+def versions(framework: str) -> dict[str, str]:
+    """Versions of what a run rests on; a missing part is 'absent'."""
+    found = {"kernel": platform.release(), "python": platform.python_version()}
+    for package in ("mininet", "os-ken", "ryu", "numpy", "scipy", "cvxpy", "clarabel", "networkx", "prometheus-client"):
+        if package == "ryu" and framework != "ryu":
+            continue
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "absent"
+    try:
+        shown = subprocess.run(["ovs-vswitchd", "--version"], capture_output=True, text=True, check=True).stdout
+        found["openvswitch"] = shown.split("\n", 1)[0].rsplit(" ", 1)[-1]
+    except (OSError, subprocess.CalledProcessError):
+        found["openvswitch"] = "absent"
+    return found
+
+
+def cores() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))

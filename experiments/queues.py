@@ -1,0 +1,96 @@
+"""What waits in the links' queues: backlogs sampled over time, and drops counted.
+
+A link's wait is not written on any packet. It is told from its backlog: by Little's law the mean wait is the mean
+number of packets in the queue divided by the rate at which packets pass. One `tc` process answers every sample, so
+sampling costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pricing.errors import EmulationError
+from pricing.values import FloatArray
+
+PERIOD_S = 0.2
+"""Time between two samples (ours)."""
+
+
+@dataclass(frozen=True)
+class QueueLog:
+    """Samples of every link's queue.
+
+    Parameters
+    ----------
+    times : array of shape (T,)
+        Unix times, s.
+    backlog, passed, drops : arrays of shape (T, L)
+        Packets that wait, and packets that passed and that were dropped since the link came up, at each sample.
+    """
+
+    times: FloatArray
+    backlog: FloatArray
+    passed: FloatArray
+    drops: FloatArray
+
+    def window(self, start: float, end: float) -> QueueLog:
+        """The samples from `start` to `end`, Unix times."""
+        inside = (self.times >= start) & (self.times <= end)
+        return QueueLog(self.times[inside], self.backlog[inside], self.passed[inside], self.drops[inside])
+
+
+@dataclass
+class QueueWatch:
+    """Samples the root queues of the named interfaces while it is entered; call it inside the testbed's namespace."""
+
+    interfaces: Sequence[str]
+    _samples: list[tuple[float, list[tuple[int, int, int]]]] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> QueueWatch:
+        command = ["tc", "-s", "-j", "-b", "-"]
+        self._tc = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self._thread = threading.Thread(target=self._sample, name="queue-watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._tc.stdin.close()  # type: ignore[union-attr]
+        self._tc.wait()
+        self._tc.stdout.close()  # type: ignore[union-attr]
+
+    def _sample(self) -> None:
+        due = time.time()
+        while not self._stop.wait(max(due - time.time(), 0.0)):
+            self._samples.append((time.time(), self._ask()))
+            due += PERIOD_S
+
+    def _ask(self) -> list[tuple[int, int, int]]:
+        assert self._tc.stdin is not None
+        assert self._tc.stdout is not None
+        self._tc.stdin.write("qdisc show\n")
+        self._tc.stdin.flush()
+        line = self._tc.stdout.readline()
+        if not line:
+            raise EmulationError("tc ended while the queues were being watched: the testbed's namespace is gone")
+        roots: Mapping[str, Any] = {entry["dev"]: entry for entry in json.loads(line) if entry.get("root")}
+        zero = {"qlen": 0, "packets": 0, "drops": 0}
+        rows = (roots.get(interface, zero) for interface in self.interfaces)
+        return [(row["qlen"], row["packets"], row["drops"]) for row in rows]
+
+    def log(self) -> QueueLog:
+        """All samples so far."""
+        samples = list(self._samples)
+        values = np.array([rows for _, rows in samples], dtype=np.float64).reshape(len(samples), -1, 3)
+        times = np.array([moment for moment, _ in samples], dtype=np.float64)
+        return QueueLog(times, values[:, :, 0], values[:, :, 1], values[:, :, 2])
