@@ -303,7 +303,7 @@ class Network:
 
     def _reach_problems(self) -> Iterator[str]:
         names = {node.name for node in self.nodes}
-        graph = nx.DiGraph()
+        graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from(names)
         graph.add_edges_from(link.key for link in self.links)
         if not names:
@@ -338,9 +338,9 @@ class Network:
         return {session.name: k for k, session in enumerate(self.sessions)}
 
     @cached_property
-    def graph(self) -> nx.DiGraph:
+    def graph(self) -> nx.DiGraph[str]:
         """The links as a networkx graph; each edge carries its `index`, `capacity` and `propagation`."""
-        graph = nx.DiGraph()
+        graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from(node.name for node in self.nodes)
         for i, link in enumerate(self.links):
             graph.add_edge(link.src, link.dst, index=i, capacity=link.capacity, propagation=link.propagation)
