@@ -264,7 +264,8 @@ class Network:
                 if destination not in accepted:
                     yield f"session {session.name}: unknown destination {destination!r}"
             if session.kind == "unicast" and len(session.destinations) != 1:
-                yield f"session {session.name}: a unicast session has one destination, found {len(session.destinations)}"
+                count = len(session.destinations)
+                yield f"session {session.name}: a unicast session has one destination, found {count}"
             if session.kind == "unicast" and session.destinations[:1] == (session.source,):
                 yield f"session {session.name}: its destination is its own source"
             if not session.destinations:
