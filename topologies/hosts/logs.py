@@ -39,10 +39,17 @@ SERVED = np.dtype(
         ("work", "f8"),
     ]
 )
-"""A request at a server: whose it is, payload in bytes, then in ns when it was sent, when it arrived (kernel's stamp), when
-its service began, its deadline, when its answer really left; and its work in seconds of this server."""
+"""A request at a server.
+
+Whose it is and its payload in bytes; in ns when it was sent, when it arrived (kernel's stamp), when its service began,
+its deadline, when it really left; and its work in seconds of this server. `start`, `departure` and `left` are 0 where
+the queue was full; `left` alone is 0 where the server was stopped before it was through.
+"""
 
 Log = NDArray[np.void]
+
+SECOND = 1_000_000_000
+"""Nanoseconds in a second."""
 
 
 def save(path: Path, log: Log, summary: dict[str, Any]) -> None:
@@ -56,6 +63,35 @@ def save_summary(path: Path, summary: dict[str, Any]) -> None:
     draft = path.with_name(path.name + ".part")
     draft.write_text(json.dumps(summary))
     draft.replace(path)
+
+
+def lateness(due: NDArray[np.int64], done: NDArray[np.int64]) -> list[dict[str, float]]:
+    """How late things were done, second by second.
+
+    Parameters
+    ----------
+    due, done : array of shape (n,)
+        ns of CLOCK_REALTIME.
+
+    Returns
+    -------
+    list of dict
+        `second` (of CLOCK_REALTIME in which they were due), `count`, and `mean_s`, `p99_s`, `max_s` of `done - due`;
+        seconds in which nothing was due are left out.
+    """
+    order = np.argsort(due, kind="stable")
+    seconds, starts = np.unique(due[order] // SECOND, return_index=True)
+    groups = np.split((done - due)[order] / SECOND, starts[1:]) if len(seconds) else []
+    return [
+        {
+            "second": int(second),
+            "count": len(late),
+            "mean_s": float(late.mean()),
+            "p99_s": float(np.quantile(late, 0.99)),
+            "max_s": float(late.max()),
+        }
+        for second, late in zip(seconds, groups, strict=True)
+    ]
 
 
 def load(path: Path) -> tuple[Log, dict[str, Any]]:

@@ -1,0 +1,259 @@
+"""Poisson traffic of one session: `python -m topologies.hosts.sender CONFIG.json`.
+
+Everything is drawn before the first packet: arrival times, payload sizes, and which of the session's flows (UDP
+source ports) each packet belongs to. The time of a run has two segments, one random stream each: `settle` seconds with
+sequence numbers from 0, then `measure` seconds with sequence numbers from 1,000,000. The measured packets are therefore
+the same, however long the network was given to settle.
+
+A packet is due at an absolute time. The process sleeps until 0.1 ms before and spins for the rest; answers wait in
+their sockets, stamped by the kernel, and are read when the next packet is far enough away.
+
+The configuration holds the fields of `Traffic`. Written at the end, or on SIGTERM: `LOG.requests.npy` (`logs.SENT`) and
+`LOG.answers.npy` (`logs.ANSWERED`), each with its .json.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import select
+import signal
+import sys
+import time
+from array import array
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricing.errors import EmulationError
+from pricing.network import SizeLaw
+from topologies.hosts.logs import ANSWERED, SECOND, SENT, Log, lateness, save
+from topologies.hosts.sockets import (
+    ECHO,
+    FLOW_PORT,
+    HEADER,
+    SERVICE_PORT,
+    STAMP_SPACE,
+    socket_drops,
+    stamp,
+    stamped_socket,
+    wake_on_time,
+)
+
+FIRST_MEASURED = 1_000_000
+"""Sequence number of the first measured packet."""
+
+SPIN = 100_000
+"""ns before a packet is due when sleeping ends: a sleep may overshoot, a spin does not."""
+
+READING_ROOM = 400_000
+"""ns to the next packet from which there is time to read answers in between."""
+
+NAP = SECOND // 5
+"""Longest sleep in ns, after which a request to stop is seen."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one sender sends.
+
+    Parameters
+    ----------
+    session : int
+        Index of the session, carried in every packet.
+    seed : int
+        Of the run; the session's own streams follow from it.
+    address : str
+        Where the packets go, UDP port 7000.
+    rate : float
+        Packets/s.
+    size : SizeLaw
+        Of the payloads.
+    flows : int
+        Equal flows.
+    start : float
+        Time of the first segment, s of CLOCK_REALTIME.
+    settle, measure : float
+        Length of the two segments, s.
+    log : str
+        Path of the logs without their endings.
+    drain : float
+        How long answers are waited for after the last packet, s.
+    """
+
+    session: int
+    seed: int
+    address: str
+    rate: float
+    size: SizeLaw
+    flows: int
+    start: float
+    settle: float
+    measure: float
+    log: str
+    drain: float = 1.5
+
+    @classmethod
+    def read(cls, path: Path) -> Traffic:
+        """The configuration at `path`; `size` is an object with the fields of `SizeLaw`."""
+        values: dict[str, Any] = json.loads(path.read_text())
+        return cls(**{**values, "size": SizeLaw(**values["size"])})
+
+
+def payload_sizes(law: SizeLaw, rng: np.random.Generator, count: int) -> NDArray[np.uint16]:
+    """`count` payloads drawn from `law`, whole bytes."""
+    if law.law == "fixed":
+        return np.full(count, round(law.mean), np.uint16)
+    return np.rint(np.clip(rng.exponential(law.mean, count), law.low, law.high)).astype(np.uint16)
+
+
+def schedule(traffic: Traffic) -> Log:
+    """All requests of a run, in the order in which they are due; `sent` is 0.
+
+    Returns
+    -------
+    array of `logs.SENT`
+
+    Notes
+    -----
+    A Poisson stream of a stated length: the number of packets is Poisson, their times are uniform.
+    """
+    segments = []
+    begin = round(traffic.start * SECOND)
+    for index, (length, first) in enumerate(((traffic.settle, 0), (traffic.measure, FIRST_MEASURED))):
+        rng = np.random.default_rng([traffic.seed, traffic.session, index])
+        count = int(rng.poisson(traffic.rate * length))
+        segment = np.zeros(count, SENT)
+        segment["seq"] = first + np.arange(count)
+        segment["due"] = begin + np.sort(rng.integers(0, round(length * SECOND), count)) if count else 0
+        segment["size"] = np.maximum(payload_sizes(traffic.size, rng, count), HEADER.size)
+        segment["flow"] = rng.integers(0, traffic.flows, count)
+        segments.append(segment)
+        begin += round(length * SECOND)
+    return np.concatenate(segments)
+
+
+class Sender:
+    """One socket a flow, the requests in order, and what came back."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.traffic = traffic
+        self.requests = schedule(traffic)
+        self.sent = array("q", bytes(8 * len(self.requests)))
+        self.answers = array("q")
+        self.errors: Counter[str] = Counter()
+        self.stopping = False
+        self.sockets = [stamped_socket("", FLOW_PORT + flow) for flow in range(traffic.flows)]
+        self.by_descriptor = {sock.fileno(): sock for sock in self.sockets}
+        self.poller = select.epoll()
+        for descriptor in self.by_descriptor:
+            self.poller.register(descriptor, select.EPOLLIN)
+
+    def run(self) -> None:
+        """Send every request when it is due and wait for the last answers.
+
+        Raises
+        ------
+        EmulationError
+            When the start is already past.
+        """
+        late = time.time() - self.traffic.start
+        if late > 0:
+            raise EmulationError(
+                f"sender of session {self.traffic.session}: ready {late:.2f} s after its start; give a later start"
+            )
+        self._send_all()
+        end = time.time_ns() + round(self.traffic.drain * SECOND)
+        while self._sleep_until(end):
+            self._read_answers()
+        self._read_answers()
+
+    def stop(self, *_: object) -> None:
+        """End early: a signal handler."""
+        self.stopping = True
+
+    def _send_all(self) -> None:
+        payload = bytearray(max(2048, int(self.requests["size"].max(initial=0))))
+        view, sent, session = memoryview(payload), self.sent, self.traffic.session
+        address = (self.traffic.address, SERVICE_PORT)
+        columns = (self.requests[name].tolist() for name in ("seq", "flow", "size", "due"))
+        for index, (seq, flow, size, due) in enumerate(zip(*columns, strict=True)):
+            if due - time.time_ns() > READING_ROOM:
+                self._read_answers()
+            while self._sleep_until(due - SPIN):
+                self._read_answers()
+            if self.stopping:
+                return
+            while (now := time.time_ns()) < due:
+                pass
+            HEADER.pack_into(payload, 0, session, flow, seq, now)
+            try:
+                self.sockets[flow].sendto(view[:size], address)
+                sent[index] = now
+            except OSError as error:
+                self.errors[errno.errorcode.get(error.errno or 0, str(error))] += 1
+
+    def _sleep_until(self, moment: int) -> bool:
+        """Sleep towards `moment` (ns); whether it still lies ahead, for a long sleep is cut in naps."""
+        left = moment - time.time_ns()
+        if left <= 0 or self.stopping:
+            return False
+        time.sleep(min(left, NAP) / SECOND)
+        return left > NAP
+
+    def _read_answers(self) -> None:
+        for descriptor, _ in self.poller.poll(0):
+            sock = self.by_descriptor[descriptor]
+            while True:
+                try:
+                    data, ancillary, _, _ = sock.recvmsg(ECHO.size, STAMP_SPACE)
+                except BlockingIOError:
+                    break
+                if len(data) == ECHO.size:
+                    self.answers.extend((ECHO.unpack(data)[2], stamp(ancillary)))
+
+    def save(self) -> None:
+        """Write both logs."""
+        requests = self.requests
+        requests["sent"] = np.frombuffer(self.sent, np.int64)
+        done = requests[requests["sent"] > 0]
+        path = Path(self.traffic.log)
+        summary = {
+            "scheduled": len(requests),
+            "sent": len(done),
+            "errors": dict(self.errors),
+            "stopped": self.stopping,
+            "late": lateness(done["due"], done["sent"]),
+        }
+        save(path.with_name(path.name + ".requests.npy"), requests, summary)
+        pairs = np.frombuffer(self.answers, np.int64).reshape(-1, 2)
+        answers = np.zeros(len(pairs), ANSWERED)
+        answers["seq"], answers["received"] = pairs.T
+        counts = {"received": len(answers), "socket_drops": socket_drops()}
+        save(path.with_name(path.name + ".answers.npy"), answers, counts)
+
+
+def main(config: Path) -> int:
+    """Run the sender that the file `config` describes; the exit status."""
+    try:
+        traffic = Traffic.read(config)
+        sender = Sender(traffic)
+        signal.signal(signal.SIGTERM, sender.stop)
+        wake_on_time()
+        gc.freeze()
+        gc.disable()
+        sender.run()
+        sender.save()
+    except (OSError, EmulationError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,65 @@
+"""UDP sockets that say when a packet arrived and how many did not fit, and the header that every request carries.
+
+The kernel stamps a packet when it enters the host (SO_TIMESTAMPNS): reading it late takes nothing from the measurement.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from pathlib import Path
+
+HEADER = struct.Struct("!HHIQ")
+"""Session, flow, sequence number of the session, time sent in ns: the first 16 bytes of a request's payload."""
+
+ECHO = struct.Struct("!HHI")
+"""The first 8 bytes of a request, which its answer carries back."""
+
+SERVICE_PORT = 7000
+"""UDP port of every service."""
+
+FLOW_PORT = 20_000
+"""UDP source port of flow 0; flow f sends from FLOW_PORT + f."""
+
+RECEIVE_BUFFER = 8 << 20
+"""Bytes of socket buffer at a server, so that its queue and nothing else is its limit."""
+
+STAMP_SPACE = socket.CMSG_SPACE(16)
+"""Room for the kernel's stamp beside a packet."""
+
+_SO_TIMESTAMPNS = 35
+_SO_RCVBUFFORCE = 33
+_PR_SET_TIMERSLACK = 29
+_STAMP = struct.Struct("@qq")
+
+
+def stamped_socket(address: str, port: int, buffer: int = 0) -> socket.socket:
+    """A non-blocking UDP socket bound to `address`:`port` whose packets carry the kernel's stamp.
+
+    `buffer` is the bytes of its receive buffer; 0 leaves the kernel's own size. Above the machine's limit the kernel
+    asks for CAP_NET_ADMIN.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    if buffer:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
+    sock.bind((address, port))
+    return sock
+
+
+def stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """The kernel's stamp, ns of CLOCK_REALTIME, from what `recvmsg` returned beside a packet."""
+    seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def socket_drops() -> int:
+    """Packets that found the buffer of a UDP socket full, over the open sockets of this network namespace."""
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return sum(int(line.rsplit(None, 1)[1]) for line in lines)
+
+
+def wake_on_time() -> None:
+    """Ask the kernel to wake this thread at the moment asked for, instead of up to 50 us later to save power."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)

@@ -1,0 +1,52 @@
+"""A web page that says which server sent it: `python -m topologies.hosts.web CONFIG.json`.
+
+The configuration holds `server` (its name) and `address` (of the service); the page is on TCP port 80.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PORT = 80
+
+
+def handler(server: str) -> type[BaseHTTPRequestHandler]:
+    """A handler whose every page names `server`, in its text and in the header `X-Server`."""
+    page = f"<!doctype html>\n<title>Wardrop</title>\n<p>You were served by <strong>{server}</strong>.</p>\n".encode()
+
+    class Page(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.send_header("X-Server", server)
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: the run directory is no place for access logs."""
+
+    return Page
+
+
+def main(config: Path) -> int:
+    """Serve the page until SIGTERM; the exit status."""
+    values = json.loads(config.read_text())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        with ThreadingHTTPServer((values["address"], PORT), handler(values["server"])) as server:
+            server.serve_forever()
+    except OSError as error:
+        print(f"web page of {values['server']}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
