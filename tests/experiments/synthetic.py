@@ -265,7 +265,14 @@ def _verdicts(mean: float, sent: int) -> list[dict[str, Any]]:
         verdict("load of the link farthest off", 1.31e6, 2e4, 1.29e6, 6.4e4, "met", "Denver->KansasCity", "bit/s"),
         verdict("packets lost", 0, None, 0, 0, "met", "", "packets"),
         verdict(
-            "growth of the delay", 1.2e-5, 3.1e-5, 0, 1e-5, "undecided", "the interval is wider than the tolerance"
+            "growth of the delay",
+            1.2e-5,
+            3.1e-5,
+            0,
+            1e-5,
+            "undecided",
+            "the interval is wider than the tolerance",
+            "ratio",
         ),
         verdict("99th percentile of a tick", 0.212, None, 0.2, None, "not met", "", "s"),
     ]
