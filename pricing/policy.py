@@ -1,0 +1,124 @@
+"""The front door: every way of deciding on routes, by name, behind one signature.
+
+    decide(network, loads, state) -> Decision(prices, allocation, state)
+
+A policy is a function of values: it holds nothing between calls but the `state` that it returned, which the caller
+hands back at the next tick (`None` at the first, and again after a change of the policy).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pricing.errors import WardropError
+from pricing.joint.certificate import certify
+from pricing.joint.iteration import step
+from pricing.joint.optimum import decide_optimum
+from pricing.network import Allocation, Network
+from pricing.problem import Evaluation, evaluate, problem_of
+from pricing.shortest import decide_equal, decide_shortest
+from pricing.values import Certificate, Decision, Loads, Prices
+
+Decide = Callable[[Network, Loads, Any], Decision]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A way of deciding: its name, what it does in one line, and the function that does it."""
+
+    name: str
+    summary: str
+    decide: Decide
+
+
+POLICIES: dict[str, Policy] = {
+    policy.name: policy
+    for policy in (
+        Policy("shortest-path", "each session on its shortest route, to the nearest server", decide_shortest),
+        Policy("ecmp", "each session equally over all of its shortest routes", decide_equal),
+        Policy(
+            "joint", "the least mean delay over all routes and servers, solved centrally every tick", decide_optimum
+        ),
+        Policy("joint-distributed", "sessions follow the prices of links and servers, one safe round a tick", step),
+    )
+}
+
+
+def get_policy(name: str) -> Policy:
+    """The policy of that name.
+
+    Raises
+    ------
+    WardropError
+        When there is none; the message lists all and suggests the nearest.
+    """
+    if name in POLICIES:
+        return POLICIES[name]
+    near = difflib.get_close_matches(name, POLICIES, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise WardropError(f"unknown policy {name!r}, accepted are {', '.join(POLICIES)}{hint}")
+
+
+def nominal_loads(network: Network, allocation: Allocation) -> Loads:
+    """Loads that an allocation gives at the sessions' nominal rates, without background."""
+    problem = problem_of(network)
+    load = problem.loads(allocation)
+    return Loads(load[: problem.link_count], load[problem.link_count :], problem.rates)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where a policy ends up without a network: against the model's loads of its own allocation.
+
+    Parameters
+    ----------
+    rounds : int
+        Rounds until the allocation stood still, or the limit.
+    settled : bool
+        Whether it stood still.
+    """
+
+    policy: str
+    allocation: Allocation
+    prices: Prices
+    evaluation: Evaluation
+    certificate: Certificate
+    rounds: int
+    settled: bool
+
+
+def solve(network: Network, policy: Policy, rounds: int = 500, tolerance: float = 1e-7) -> Solution:
+    """Run a policy against the model until its allocation stands still.
+
+    Parameters
+    ----------
+    rounds : int
+        Most rounds.
+    tolerance : float
+        Change of every weight in one round, a ratio, below which the allocation stands still.
+
+    Raises
+    ------
+    Infeasible
+        When the sessions ask for more than links or servers can carry, from policies that see it.
+    """
+    idle = Loads(np.zeros(len(network.links)), np.zeros(len(network.servers)), problem_of(network).rates)
+    decision = policy.decide(network, idle, None)
+    last, count, settled = decision.allocation, 1, False
+    while count < rounds and not settled:
+        decision = policy.decide(network, nominal_loads(network, last), decision.state)
+        count += 1
+        settled = _largest_change(last, decision.allocation) <= tolerance
+        last = decision.allocation
+    prices = problem_of(network).prices(problem_of(network).loads(last))
+    return Solution(policy.name, last, prices, evaluate(network, last), certify(network, last), count, settled)
+
+
+def _largest_change(one: Allocation, other: Allocation) -> float:
+    before, after = dict(one), dict(other)
+    return max((abs(before.get(r, 0.0) - after.get(r, 0.0)) for r in before | after), default=0.0)
