@@ -19,6 +19,7 @@ import gc
 import json
 import select
 import signal
+import socket
 import sys
 import time
 from array import array
@@ -148,7 +149,7 @@ class Sender:
         self.answers = array("q")
         self.errors: Counter[str] = Counter()
         self.stopping = False
-        self.sockets = [stamped_socket("", FLOW_PORT + flow) for flow in range(traffic.flows)]
+        self.sockets = [self._socket(FLOW_PORT + flow) for flow in range(traffic.flows)]
         self.by_descriptor = {sock.fileno(): sock for sock in self.sockets}
         self.poller = select.epoll()
         for descriptor in self.by_descriptor:
@@ -177,10 +178,15 @@ class Sender:
         """End early: a signal handler."""
         self.stopping = True
 
+    def _socket(self, port: int) -> socket.socket:
+        """A flow's socket, connected: sessions of one host share their ports and differ in where they send."""
+        sock = stamped_socket("", port, shared=True)
+        sock.connect((self.traffic.address, SERVICE_PORT))
+        return sock
+
     def _send_all(self) -> None:
         payload = bytearray(max(2048, int(self.requests["size"].max(initial=0))))
         view, sent, session = memoryview(payload), self.sent, self.traffic.session
-        address = (self.traffic.address, SERVICE_PORT)
         columns = (self.requests[name].tolist() for name in ("seq", "flow", "size", "due"))
         for index, (seq, flow, size, due) in enumerate(zip(*columns, strict=True)):
             if due - time.time_ns() > READING_ROOM:
@@ -192,11 +198,18 @@ class Sender:
             while (now := time.time_ns()) < due:
                 pass
             HEADER.pack_into(payload, 0, session, flow, seq, now)
-            try:
-                self.sockets[flow].sendto(view[:size], address)
+            if self._send(self.sockets[flow], view[:size]):
                 sent[index] = now
+
+    def _send(self, sock: socket.socket, payload: memoryview) -> bool:
+        """Whether the socket took the packet; a connected socket first hands out the error of an earlier one."""
+        for _ in range(2):
+            try:
+                sock.send(payload)
+                return True
             except OSError as error:
                 self.errors[errno.errorcode.get(error.errno or 0, str(error))] += 1
+        return False
 
     def _sleep_until(self, moment: int) -> bool:
         """Sleep towards `moment` (ns); whether it still lies ahead, for a long sleep is cut in naps."""
@@ -214,6 +227,8 @@ class Sender:
                     data, ancillary, _, _ = sock.recvmsg(ECHO.size, STAMP_SPACE)
                 except BlockingIOError:
                     break
+                except OSError:  # the ICMP error of an earlier packet; the packet itself is missed by its answer
+                    continue
                 if len(data) == ECHO.size:
                     self.answers.extend((ECHO.unpack(data)[2], stamp(ancillary)))
 

@@ -34,16 +34,18 @@ _PR_SET_TIMERSLACK = 29
 _STAMP = struct.Struct("@qq")
 
 
-def stamped_socket(address: str, port: int, buffer: int = 0) -> socket.socket:
+def stamped_socket(address: str, port: int, buffer: int = 0, shared: bool = False) -> socket.socket:
     """A non-blocking UDP socket bound to `address`:`port` whose packets carry the kernel's stamp.
 
-    `buffer` is the bytes of its receive buffer; 0 leaves the kernel's own size. Above the machine's limit the kernel
-    asks for CAP_NET_ADMIN.
+    `buffer` is the bytes of its receive buffer, as root above the machine's limit too; 0 leaves the kernel's own size.
+    A `shared` socket allows others on its port: connected ones, told apart by where they send.
     """
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     if buffer:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
+    if shared:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((address, port))
     return sock
 

@@ -1,0 +1,338 @@
+"""Mininet from a Network: switches, hosts and links as the plant says, in a testbed of their own.
+
+    with Testbed() as testbed, Emulation(network, plan(network), testbed) as emulation:
+        emulation.wait_ready()
+        emulation.cli()
+
+Mininet keeps the nodes, their shells and its prompt. Interfaces are made by one `ip -batch`, shaped by one `tc -batch`,
+and switches by one `ovs-vsctl`: a process for each interface is what makes large networks slow to start.
+
+Every node's switch is `s` and its dpid, with interfaces `sN-ethPORT` whose OpenFlow ports are the plant's. Hosts have
+10.0.0.0/8 on-link and ask ARP for everything in it; a server's host also has the addresses of its services, on `lo`.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pricing.errors import EmulationError
+from pricing.network import LinkKey, Network
+from topologies.hosts.start import Program, kill
+from topologies.links import capacity_problems, has_netem, shaping
+from topologies.namespaces import disable_ipv6, inside, run
+from topologies.plant import HostPlant, Plant, service_name
+from topologies.testbed import Testbed, datapath
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # Mininet imports distutils
+    from mininet.cli import CLI
+    from mininet.link import Intf, Link
+    from mininet.net import Mininet
+    from mininet.node import Host, Node, OVSSwitch, RemoteController
+
+NAME_LENGTH = 15
+"""Longest name of a Linux interface."""
+
+OFFLOADS = "tx off rx off sg off tso off gso off gro off"
+"""Checksums and segments that veth leaves to hardware; on Open vSwitch's userspace datapath nobody computes them."""
+
+
+GROUP = "87"
+"""Group of the switches' interfaces: the kernel deletes a group at once, and single interfaces one by one."""
+
+
+class Interface(Intf):  # type: ignore[misc]
+    """An interface that a batch has already made and that goes with its namespace."""
+
+    def config(self, **_: Any) -> dict[str, Any]:
+        """Nothing to do."""
+        return {}
+
+    def delete(self) -> None:
+        """Forget it."""
+        self.node.delIntf(self)
+
+
+class Cable(Link):  # type: ignore[misc]
+    """A veth pair that a batch has already made."""
+
+    @classmethod
+    def makeIntfPair(cls, *_: Any, **__: Any) -> None:  # noqa: N802
+        """Nothing to do."""
+
+
+class Switch(OVSSwitch):  # type: ignore[misc]
+    """An Open vSwitch bridge of the testbed; Mininet's own checks of version and service do not apply."""
+
+    @classmethod
+    def setup(cls) -> None:
+        """Nothing to do: the testbed has started Open vSwitch."""
+
+    @classmethod
+    def isOldOVS(cls) -> bool:  # noqa: N802
+        """No: 1.10 is of 2013."""
+        return False
+
+    @classmethod
+    def batchStartup(cls, switches: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: N802
+        """All switches by one `ovs-vsctl`, whose failure is an error."""
+        return tuple(super().batchStartup(switches, run=lambda command, **_: run("sh", "-c", command, timeout=60.0)))
+
+    @classmethod
+    def batchShutdown(cls, switches: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: N802
+        """All switches by one `ovs-vsctl`, which does not wait for an Open vSwitch that has died."""
+        words = [word for switch in switches for word in ("--", "--if-exists", "del-br", switch.name)]
+        with suppress(EmulationError):
+            run("ovs-vsctl", "--timeout=5", *words)
+        for switch in switches:
+            switch.terminate()
+        return switches
+
+
+class Controller(RemoteController):  # type: ignore[misc]
+    """A controller that will be there; Mininet would knock with telnet."""
+
+    def checkListening(self) -> None:  # noqa: N802
+        """Nothing to do: `wait_ready` waits for the switches' connections."""
+
+
+class Emulation:
+    """A network on real packets, for the length of a `with` block.
+
+    Parameters
+    ----------
+    network : Network
+    plant : Plant
+        `plan(network)`; datapath, netem and namespace are filled in here.
+    testbed : Testbed
+        Entered by the calling thread.
+    controller : int
+        TCP port on 127.0.0.1 of the namespace where the switches look for their controller.
+
+    Attributes
+    ----------
+    plant : Plant
+        As it was written to `plant.json` in the testbed's directory.
+    net : mininet.net.Mininet
+    interfaces : dict of LinkKey to str
+        The interface that feeds each directed link, whose queue is the link's.
+
+    Raises
+    ------
+    EmulationError
+        When a capacity cannot be emulated, or the kernel or Open vSwitch refuses a part; nothing is left then.
+    """
+
+    def __init__(self, network: Network, plant: Plant, testbed: Testbed, controller: int = 6653) -> None:
+        problems = capacity_problems(network.links)
+        if problems:
+            raise EmulationError("\n".join(problems))
+        self.network = network
+        self.testbed = testbed
+        self.controller = controller
+        self.plant = replace(plant, datapath=datapath(), netem=has_netem(testbed.run), netns=testbed.name)
+        self.interfaces: dict[LinkKey, str] = {
+            link.key: switch_interface(plant, link.src, plant.switches[link.src].ports[link.dst])
+            for link in network.links
+        }
+        self.programs: list[Program] = []
+        self._exits = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exits:
+            Mininet.inited = True  # it would raise limits of the whole machine
+            self.net = Mininet(build=False, controller=None, switch=Switch, link=Cable, intf=Interface)
+            exits.callback(self._stop)
+            self._add_nodes()
+            self._make_interfaces()
+            self._add_links()
+            for name, host in self.plant.hosts.items():
+                self._configure_host(name, host)
+            self.net.built = True
+            self.net.start()
+            self._shape()
+            (self.testbed.directory / "plant.json").write_text(self.plant.to_json())
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.__exit__(kind, error, trace)
+
+    def start(self, host: str, module: str, config: Mapping[str, Any], name: str = "") -> Program:
+        """Start `python -m topologies.hosts.MODULE` in a host.
+
+        Parameters
+        ----------
+        host : str
+            Name of the host.
+        module : str
+            'sender', 'server' or 'web'.
+        config : mapping
+            The fields of the module's configuration.
+        name : str
+            Of its files in the testbed's directory; `HOST-MODULE` where it is left out.
+
+        Returns
+        -------
+        Program
+            Stopped by `topologies.hosts.start.stop`; what still runs at the end is killed.
+        """
+        name = name or f"{host}-{module}"
+        pid = self.net[host].pid
+        program = Program(name, f"topologies.hosts.{module}", config, self.testbed.directory, pid)
+        self.programs.append(program)
+        return program
+
+    def wait_ready(self, timeout: float = 20.0) -> None:
+        """Wait until every switch has its ports where the plant says and speaks with its controller.
+
+        Raises
+        ------
+        EmulationError
+            When that takes longer than `timeout` seconds; the message names the switches without controller.
+        """
+        self.check_ports()
+        controllers = self._table("Controller", "_uuid", "is_connected")
+        waits = [
+            word for uuid, _ in controllers for word in ("--", "wait-until", "Controller", uuid, "is_connected=true")
+        ]
+        try:
+            run("ovs-vsctl", f"--timeout={timeout:.0f}", *waits, timeout=timeout + 5)
+        except EmulationError as error:
+            self.testbed.check()
+            lonely = [node for node, bridge in self._bridges() if not self.net[bridge].connected()]
+            raise EmulationError(
+                f"after {timeout:g} s no controller on 127.0.0.1:{self.controller} of the testbed has taken "
+                f"{', '.join(lonely) or 'every switch'}; is it running?"
+            ) from error
+
+    def check_ports(self) -> None:
+        """Look whether every interface has the OpenFlow port that the plant says.
+
+        Raises
+        ------
+        EmulationError
+            When one has not.
+        """
+        given = dict(self._table("Interface", "name", "ofport"))
+        wanted = {name: port for name, port, _ in self._switch_ends()}
+        wrong = [f"{name}: {given.get(name)} for {port}" for name, port in wanted.items() if given.get(name) != port]
+        if wrong:
+            raise EmulationError(f"Open vSwitch gave other ports than the plant's: {', '.join(wrong)}")
+
+    def cli(self) -> None:
+        """Open Mininet's prompt, until `exit`."""
+        CLI(self.net)
+
+    def _add_nodes(self) -> None:
+        self.net.addController("c0", Controller, ip="127.0.0.1", port=self.controller)
+        for _, switch in sorted(self.plant.switches.items()):
+            self.net.addSwitch(
+                f"s{switch.dpid}",
+                dpid=f"{switch.dpid:016x}",
+                datapath=self.plant.datapath,
+                protocols="OpenFlow13",
+                failMode="secure",
+                batch=True,
+            )
+        for name in self.plant.hosts:
+            self.net.addHost(name, Host)
+
+    def _make_interfaces(self) -> None:
+        lines = [
+            f"link add {end} group {GROUP} type veth peer name {other}" for (end, _, _), (other, _, _) in self._cables()
+        ]
+        for name, host in self.plant.hosts.items():
+            end = switch_interface(self.plant, host.node, host.port)
+            peer = f"name {host_interface(name)} address {host.mac} netns {self.net[name].pid}"
+            lines.append(f"link add {end} group {GROUP} type veth peer {peer}")
+        lines += [f"link set {end} up" for end, _, _ in self._switch_ends()]
+        run("ip", "-batch", "-", text="\n".join(lines) + "\n")
+
+    def _add_links(self) -> None:
+        for (end, port, bridge), (other, other_port, other_bridge) in self._cables():
+            self.net.addLink(bridge, other_bridge, port, other_port, intfName1=end, intfName2=other)
+        for name, host in self.plant.hosts.items():
+            end = switch_interface(self.plant, host.node, host.port)
+            bridge = f"s{self.plant.switches[host.node].dpid}"
+            self.net.addLink(name, bridge, 0, host.port, intfName1=host_interface(name), intfName2=end, addr1=host.mac)
+            interface = self.net[name].defaultIntf()
+            interface.ip, interface.prefixLen = host.ip, 8
+
+    def _configure_host(self, name: str, host: HostPlant) -> None:
+        end = host_interface(name)
+        sessions = [session for session in self.network.sessions if session.name in host.sessions]
+        services = {service_name(session) for session in sessions if host.role == "server"}
+        lines = ["link set lo up", f"link set {end} up", f"address add {host.ip}/8 dev {end}"]
+        lines += [f"address add {self.plant.services[service]}/32 dev lo" for service in sorted(services)]
+        with inside(Path(f"/proc/{self.net[name].pid}/ns/net")):
+            disable_ipv6()
+            run("ethtool", "-K", end, *OFFLOADS.split())
+            run("ip", "-batch", "-", text="\n".join(lines) + "\n")
+
+    def _shape(self) -> None:
+        lines = [
+            line for link in self.network.links for line in shaping(link, self.interfaces[link.key], self.plant.netem)
+        ]
+        run("tc", "-batch", "-", text="\n".join(lines) + "\n")
+
+    def _cables(self) -> Iterator[tuple[tuple[str, int, str], tuple[str, int, str]]]:
+        """Both ends of every cable between switches: (interface, port, bridge)."""
+        for node, switch in sorted(self.plant.switches.items()):
+            for neighbour, port in switch.ports.items():
+                if node < neighbour:
+                    other_port = self.plant.switches[neighbour].ports[node]
+                    yield self._end(node, port), self._end(neighbour, other_port)
+
+    def _switch_ends(self) -> Iterator[tuple[str, int, str]]:
+        """Every interface of a switch: (interface, port, bridge)."""
+        for node, switch in sorted(self.plant.switches.items()):
+            for port in switch.ports.values():
+                yield self._end(node, port)
+        for host in self.plant.hosts.values():
+            yield self._end(host.node, host.port)
+
+    def _end(self, node: str, port: int) -> tuple[str, int, str]:
+        return switch_interface(self.plant, node, port), port, f"s{self.plant.switches[node].dpid}"
+
+    def _bridges(self) -> list[tuple[str, str]]:
+        return [(node, f"s{switch.dpid}") for node, switch in sorted(self.plant.switches.items())]
+
+    def _table(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
+        """Rows of a table of Open vSwitch's database."""
+        wanted = f"--columns={','.join(columns)}"
+        rows = json.loads(self.testbed.run("ovs-vsctl", "--format=json", wanted, "list", table))["data"]
+        return [
+            tuple(cell[1] if isinstance(cell, list) and cell[0] == "uuid" else cell for cell in row) for row in rows
+        ]
+
+    def _stop(self) -> None:
+        for program in self.programs:
+            kill(program)
+        with suppress(EmulationError):  # where none was made
+            run("ip", "link", "delete", "group", GROUP)
+        self.net.stop()
+        for shell in self.net.controllers:
+            shell.terminate()
+        Node.inToNode.clear()
+        Node.outToNode.clear()
+        (self.testbed.directory / "plant.json").unlink(missing_ok=True)
+
+
+def switch_interface(plant: Plant, node: str, port: int) -> str:
+    """Name of the interface at a port of a node's switch."""
+    return f"s{plant.switches[node].dpid}-eth{port}"
+
+
+def host_interface(host: str) -> str:
+    """Name of a host's interface, cut to what Linux allows."""
+    return f"{host[: NAME_LENGTH - len('-eth0')]}-eth0"

@@ -1,0 +1,108 @@
+"""Programs in hosts: started by a configuration file, stopped with time to write their logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pricing.errors import EmulationError
+
+ROOT = Path(__file__).resolve().parents[2]
+"""Where `python -m topologies` finds its packages."""
+
+
+class Program:
+    """A running `python -m MODULE CONFIG`.
+
+    Parameters
+    ----------
+    name : str
+        Of its files, `NAME.json` (configuration) and `NAME.err` (what it said).
+    module : str
+        `topologies.hosts.sender`, `.server` or `.web`.
+    config : mapping
+        The fields of the module's configuration.
+    directory : Path
+        Where its files go.
+    host : int
+        Process id of the host's shell: its namespaces are the program's.
+    """
+
+    def __init__(self, name: str, module: str, config: Mapping[str, Any], directory: Path, host: int) -> None:
+        self.name = name
+        self.complaints = directory / f"{name}.err"
+        path = directory / f"{name}.json"
+        path.write_text(json.dumps(config))
+        command = ["mnexec", "-a", str(host), sys.executable, "-m", module, str(path)]
+        with self.complaints.open("w") as complaints:
+            # A session of its own: Ctrl-C is for the run, which stops its programs in order.
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=complaints,
+                stderr=complaints,
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Look whether it runs, or has ended well.
+
+        Raises
+        ------
+        EmulationError
+            When it has ended badly; the message holds its last line.
+        """
+        if self.process.poll():
+            said = self.complaints.read_text().strip().splitlines() if self.complaints.exists() else []
+            reason = said[-1] if said else f"ended with status {self.process.returncode}"
+            raise EmulationError(f"{self.name}: {reason}")
+
+    def wait(self, timeout: float) -> None:
+        """Wait for it to end by itself.
+
+        Raises
+        ------
+        EmulationError
+            When it ends badly, or is still there after `timeout` seconds.
+        """
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise EmulationError(f"{self.name}: still running after {timeout:g} s") from error
+        self.check()
+
+
+def stop(programs: Sequence[Program], timeout: float = 10.0) -> None:
+    """Ask all of them to end, at once, and wait until their logs are written.
+
+    Raises
+    ------
+    EmulationError
+        When one ended badly or does not end; that one is killed.
+    """
+    for program in programs:
+        if program.process.poll() is None:
+            program.process.send_signal(signal.SIGTERM)
+    problems = []
+    for program in programs:
+        try:
+            program.wait(timeout)
+        except EmulationError as error:
+            problems.append(str(error))
+            kill(program)
+    if problems:
+        raise EmulationError("\n".join(problems))
+
+
+def kill(program: Program) -> None:
+    """End it at once, whatever it is doing."""
+    if program.process.poll() is None:
+        os.kill(program.process.pid, signal.SIGKILL)
+        program.process.wait()
