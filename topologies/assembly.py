@@ -1,0 +1,146 @@
+"""The network of a scenario file: what its parts must agree on, and the values they become.
+
+A name that the file does not have is reported with the nearest one, which takes its place while the check goes on.
+Where something had to be left out, whether everything can be reached is not known, and nothing is said about it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from pricing.errors import TopologyError
+from pricing.network import Link, LinkKey, Network, Node, Server, Session, SizeLaw
+from topologies import schema
+from topologies.checking import NAMED, Mended, did_you_mean, nearest
+
+KILOMETRES_A_SECOND = 299_792.458 * 2 / 3
+"""Speed of light in fibre."""
+
+
+class Assembly:
+    """Makes a network of a form, and collects what its parts do not agree on."""
+
+    def __init__(self, mended: Mended) -> None:
+        self.form, self.known, self.at, self.complete = mended.form, mended.known, mended.at, mended.complete
+        self.problems: list[str] = []
+
+    def network(self) -> Network | None:
+        """The network, when the parts fit."""
+        form = self.form
+        for section in NAMED:
+            for name in getattr(form, section):
+                if not re.match(schema.NAME, name):
+                    self.problems.append(f"{section}: found the name {name!r}; accepted: {schema.NAME_ACCEPTED}")
+        nodes = [Node(name, node.latitude, node.longitude) for name, node in sorted(form.nodes.items())]
+        servers = self._servers()
+        sessions = self._sessions({server.name for server in servers})
+        links = self._links()
+        if not self.complete:
+            # whether all can be reached is not known: say nothing about it
+            links += self._stand_in_links({link.key for link in links})
+        try:
+            return Network(
+                form.name,
+                tuple(nodes),
+                tuple(sorted(links, key=lambda link: link.key)),
+                tuple(servers),
+                tuple(sessions),
+            )
+        except TopologyError as error:
+            self.problems += str(error).splitlines()
+            return None
+
+    def _name(self, where: str, found: str, what: str) -> str:
+        """The name found if the file has it, else the nearest one, or none."""
+        known = self.known[f"{what}s"]
+        if found in known:
+            return found
+        accepted = f"accepted: the {what}s of this file, {', '.join(sorted(known)) or 'of which there are none'}"
+        self.problems.append(f"{where}: found {found!r}, which is no {what}{did_you_mean(found, known)}; {accepted}")
+        return nearest(found, known)
+
+    def _links(self) -> list[Link]:
+        links = []
+        for index, cable in zip(self.at["cables"], self.form.cables, strict=True):
+            a, b = (self._name(f"cables[{index}].ends", end, "node") for end in cable.ends)
+            links.append(self._link(a, b, cable, cable.capacity))
+            links.append(self._link(b, a, cable, cable.capacity_back or cable.capacity))
+        for index, link in zip(self.at["links"], self.form.links, strict=True):
+            src = self._name(f"links[{index}].from", link.src, "node")
+            dst = self._name(f"links[{index}].to", link.dst, "node")
+            links.append(self._link(src, dst, link, link.capacity))
+        fitting = [link for link in links if link.src in self.form.nodes and link.dst in self.form.nodes]
+        self.complete = self.complete and len(fitting) == len(links)
+        return fitting
+
+    def _link(self, src: str, dst: str, wire: schema.CablePart | schema.LinkPart, capacity: float) -> Link:
+        propagation = wire.length / KILOMETRES_A_SECOND if wire.length else wire.delay or 0.0
+        defaults = self.form.defaults
+        return Link(src, dst, capacity, propagation, wire.delivers or defaults.delivers, wire.queue or defaults.queue)
+
+    def _stand_in_links(self, present: Collection[LinkKey]) -> list[Link]:
+        hub, *others = sorted(self.form.nodes) or [""]
+        keys = [key for other in others for key in ((hub, other), (other, hub)) if key not in present]
+        return [Link(src, dst, 1.0) for src, dst in keys]
+
+    def _servers(self) -> list[Server]:
+        servers = []
+        for name, server in sorted(self.form.servers.items()):
+            node = self._name(f"servers.{name}.node", server.node, "node")
+            if node in self.form.nodes:
+                servers.append(Server(name, node, server.capacity, server.scv, server.queue))
+            else:
+                self.complete = False
+        return servers
+
+    def _services(self, present: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Servers of each service, as far as they are there."""
+        services = {}
+        for name, service in self.form.services.items():
+            found = [self._name(f"services.{name}.servers", server, "server") for server in service.servers]
+            for server in sorted({server for server in service.servers if service.servers.count(server) > 1}):
+                self.problems.append(f"services.{name}.servers: found {server!r} twice; accepted: each server once")
+            services[name] = tuple(sorted(set(found) & set(present)))
+        return services
+
+    def _sessions(self, present: Collection[str]) -> list[Session]:
+        services = self._services(present)
+        if not self.form.sessions and "sessions" in self.form.model_fields_set:
+            self.problems.append("sessions: found none; accepted: one session or more")
+        sessions: list[Session] = []
+        first: dict[tuple[str, str], str] = {}
+        for name, part in sorted(self.form.sessions.items()):
+            where = f"sessions.{name}"
+            source = self._name(f"{where}.source", part.source, "node")
+            if part.service is not None:
+                end = self._name(f"{where}.service", part.service, "service")
+                destinations = services.get(end, ())
+            else:
+                end = self._name(f"{where}.destination", part.destination or "", "node")
+                destinations = (end,) if end in self.form.nodes else ()
+            if source not in self.form.nodes or not destinations:
+                continue
+            if first.setdefault((source, end), name) != name:
+                self.problems.append(
+                    f"{where}: found the source and end of session {first[source, end]}; "
+                    f"accepted: one session from {source} to {end}, because a switch tells sessions by their addresses"
+                )
+            sessions.append(self._session(name, source, destinations, part))
+        return sessions
+
+    def _session(self, name: str, source: str, destinations: tuple[str, ...], part: schema.SessionPart) -> Session:
+        defaults = self.form.defaults
+        size = part.size or defaults.size
+        return Session(
+            name=name,
+            source=source,
+            kind="unicast" if part.service is None else "anycast",
+            destinations=destinations,
+            rate=part.rate,
+            size=SizeLaw(size.law, size.mean, int(size.low), int(size.high)),
+            flows=part.flows or defaults.flows,
+            response_bits=8 * (part.response or defaults.response or 0.0),
+            work=part.work or defaults.work,
+            service=part.service or "",
+        )

@@ -1,0 +1,169 @@
+"""The form of a scenario file, checked part by part: every problem becomes a sentence, and checking goes on.
+
+What is wrong is replaced by its stand-in, or left out where it has none, so that `topologies.assembly` can look for
+what the parts do not agree on in the same file, without complaining of a replacement.
+"""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from topologies import schema
+
+NAMED = ("nodes", "servers", "services", "sessions")
+"""Keys that hold a mapping of names to parts."""
+
+LISTED = ("cables", "links")
+"""Keys that hold a list of parts."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'abilene'?` where a known name is near, else nothing."""
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+class Loader(yaml.SafeLoader):
+    """YAML without code that notes each key used twice in a mapping."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.problems: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and seen.setdefault(key.value, line) != line:
+                self.problems.append(
+                    f"{key.value}: found a second time in line {line}, first in line {seen[key.value]}; "
+                    "accepted: each key once"
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A form that is valid because what was wrong in it was replaced or left out.
+
+    `known` holds the names that the file gives to its parts, those left out included; `at` the place in the file of
+    each cable and link; `complete` says that nothing was left out on which the reach of a session can depend.
+    """
+
+    form: schema.ScenarioPart
+    known: Mapping[str, Collection[str]]
+    at: Mapping[str, Sequence[int]]
+    complete: bool
+
+
+def validated(data: dict[Any, Any]) -> tuple[Mended | None, list[str]]:
+    """The form as far as it can be had, and every problem of its parts."""
+    known = {key: [str(name) for name in data[key]] if isinstance(data.get(key), dict) else [] for key in NAMED}
+    at = {key: list(range(len(data[key]))) if isinstance(data.get(key), list) else [] for key in LISTED}
+    problems: list[str] = []
+    complete = True
+    data = deepcopy(data)
+    for attempt in range(3):
+        try:
+            return Mended(schema.ScenarioPart.model_validate(data), known, at, complete), problems
+        except ValidationError as error:
+            errors = error.errors()
+        if attempt == 0:
+            problems = _sentences(errors)
+        left_out = {path for detail in errors if (path := _mend(data, detail["loc"], attempt > 0))}
+        complete = complete and all(section == "sessions" for section, _ in left_out)
+        for section, index in sorted(left_out, key=lambda path: (path[0], str(path[1]).zfill(9)), reverse=True):
+            del data[section][index]
+            if section in LISTED:
+                del at[section][index]
+    return None, problems
+
+
+def _mend(data: dict[Any, Any], loc: tuple[Any, ...], again: bool) -> tuple[str, Any] | None:
+    """Replace what is wrong at `loc` by its stand-in, or by nothing; say which part has to be left out instead."""
+    section, *rest = loc
+    if section in (*NAMED, *LISTED) and rest and rest[1:] != ["[key]"]:
+        index, *inner = rest
+        if inner and isinstance(data[section][index], dict) and not again:
+            _replace(data[section][index], inner[0], schema.PARTS[section].stand_in)
+            return None
+        if section == "nodes":
+            data[section][index] = {}
+            return None
+    if section in (*NAMED, *LISTED) and rest:
+        return section, rest[0]
+    if rest and isinstance(data[section], dict):
+        _replace(data[section], rest[0], {})
+    else:
+        _replace(data, section, schema.ScenarioPart.stand_in)
+    return None
+
+
+def _replace(part: dict[Any, Any], key: Any, stand_in: Mapping[str, Any]) -> None:
+    if key in stand_in:
+        part[key] = stand_in[key]
+    else:
+        part.pop(key, None)
+
+
+def _sentences(errors: Sequence[ErrorDetails]) -> list[str]:
+    """A sentence for each error; a misspelled key is not reported a second time as missing."""
+    meant = {
+        (*error["loc"][:-1], nearest(str(error["loc"][-1]), schema.keys(_accepted(error["loc"])[0])))
+        for error in errors
+        if error["type"] == "extra_forbidden"
+    }
+    return [_sentence(error) for error in errors if not (error["type"] == "missing" and error["loc"] in meant)]
+
+
+def _sentence(error: ErrorDetails) -> str:
+    loc = error["loc"]
+    part, accepted = _accepted(loc)
+    where = _path(loc)
+    if error["type"] == "missing":
+        return f"{where}: missing; accepted: {accepted}"
+    if error["type"] == "extra_forbidden":
+        accepted = ", ".join(schema.keys(part))
+        return f"{where}: unknown key{did_you_mean(str(loc[-1]), schema.keys(part))}; accepted: {accepted}"
+    if error["type"] == "value_error":
+        return f"{where}: {error['ctx']['error']}"
+    return f"{where}: found {reprlib.repr(error['input'])}; accepted: {accepted}"
+
+
+def _accepted(loc: tuple[int | str, ...]) -> tuple[type[schema.Part], str]:
+    """The form that the last key of `loc` belongs to, and what is accepted there."""
+    part: type[schema.Part] = schema.ScenarioPart
+    section, *rest = loc
+    if not rest:
+        return part, schema.keys(part).get(str(section), "")
+    part = schema.PARTS[str(section)]
+    if section in (*NAMED, *LISTED):
+        rest = rest[1:]
+    if rest == ["[key]"]:
+        return part, schema.NAME_ACCEPTED
+    if rest[:1] == ["size"] and len(rest) > 1:
+        part, rest = schema.SizePart, rest[1:]
+    described = schema.keys(part).get(str(rest[0])) if rest else None
+    return part, described or f"a mapping of {', '.join(schema.keys(part))}"
+
+
+def _path(loc: Iterable[int | str]) -> str:
+    """`cables[3].ends` for ('cables', 3, 'ends')."""
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc if step != "[key]"]
+    return "".join(steps).removeprefix(".")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is nearest to a misspelled one, whatever the case; empty when none is near."""
+    lower = {candidate.lower(): candidate for candidate in sorted(known, reverse=True)}
+    found = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    return lower[found[0]] if found else ""

@@ -1,0 +1,219 @@
+"""Scenarios as data: one YAML file says what exists and who wants what.
+
+The form of the file is in `topologies.schema`; the files that come with Wardrop are in `topologies/library/`. A file is
+checked once, here, and every problem in it is reported at once. Three checks follow each other: the YAML (a key used
+twice), the form of each part, and what the parts must agree on. So that a problem found early does not hide later ones,
+whatever is wrong is replaced by something harmless before the next check, and no check complains of a replacement.
+
+Nodes, links, servers and sessions are sorted by name: the order in the file makes no difference to anything.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic.json_schema import GenerateJsonSchema
+
+from pricing.errors import ScenarioError
+from pricing.network import Link, Network, Session
+from topologies import schema, units
+from topologies.assembly import Assembly
+from topologies.checking import Loader, did_you_mean, validated
+
+LIBRARY = Path(__file__).parent / "library"
+"""Where the scenarios live that come with Wardrop."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """How the controller runs: `tick`, s between two decisions, and hash `slots` a session."""
+
+    tick: float = 1.0
+    slots: int = 512
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scenario, checked.
+
+    Parameters
+    ----------
+    name, title, provenance : str
+        What it is called, what it is, and where its data comes from.
+    network : Network
+    control : Control
+    path : Path
+        The file it was read from.
+    """
+
+    name: str
+    title: str
+    provenance: str
+    network: Network
+    control: Control
+    path: Path
+
+
+def names() -> tuple[str, ...]:
+    """Names of the scenarios that come with Wardrop, sorted."""
+    return tuple(sorted(path.stem for path in LIBRARY.glob("*.yaml")))
+
+
+def load(name_or_path: str | Path, load: float | None = None) -> Scenario:
+    """The scenario of that name in the library, or in that file.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        What contains a slash or ends in `.yaml` or `.yml` is a file.
+    load : float, optional
+        Scale the servers' capacities alike, so that the work offered is this share of their sum.
+
+    Raises
+    ------
+    ScenarioError
+        When there is no such scenario, or with every problem of the file.
+    """
+    text = str(name_or_path)
+    path = Path(text)
+    if not (isinstance(name_or_path, Path) or "/" in text or path.suffix in (".yaml", ".yml")):
+        if text not in names():
+            accepted = f"accepted: {', '.join(names())}, or the path of a file"
+            raise ScenarioError(text, [f"unknown scenario{did_you_mean(text, names())}; {accepted}"])
+        path = LIBRARY / f"{text}.yaml"
+    try:
+        content = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ScenarioError(
+            text, [f"cannot be read: {error.strerror}; accepted: the path of a scenario file"]
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(text, [f"is not text: {error.reason} at byte {error.start}; accepted: UTF-8"]) from error
+    scenario = parse(content, path)
+    return scenario if load is None else _loaded(scenario, load)
+
+
+def parse(text: str, path: Path) -> Scenario:
+    """The scenario that a YAML text describes; `path` names it in messages.
+
+    Raises
+    ------
+    ScenarioError
+        With every problem of the text.
+    """
+    loader = Loader(text)
+    try:
+        data = loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise ScenarioError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
+    except RecursionError:
+        raise ScenarioError(str(path), ["is nested too deeply to be a scenario"]) from None
+    if not isinstance(data, dict):
+        accepted = f"accepted: a mapping of {', '.join(schema.keys(schema.ScenarioPart))}"
+        raise ScenarioError(str(path), [f"found {reprlib.repr(data)}; {accepted}"])
+    mended, problems = validated(data)
+    problems = loader.problems + problems
+    network = None
+    if mended is not None:
+        assembly = Assembly(mended)
+        network = assembly.network()
+        problems += assembly.problems
+    if problems or mended is None or network is None:
+        raise ScenarioError(str(path), problems)
+    form = mended.form
+    control = Control(form.control.tick, form.control.slots)
+    return Scenario(form.name, form.title, form.provenance, network, control, path)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a scenario file, for editors."""
+    return schema.ScenarioPart.model_json_schema(schema_generator=_SchemaWithoutDefaults)
+
+
+def dump(scenario: Scenario) -> str:
+    """The YAML text of a scenario, which reads back as an equal one: every value is written out, exactly."""
+    network = scenario.network
+    cables, links = [], []
+    by_key = {link.key: link for link in network.links}
+    for link in network.links:
+        back = by_key.get((link.dst, link.src))
+        if back is None or replace(back, src=link.src, dst=link.dst, capacity=link.capacity) != link:
+            links.append({"from": link.src, "to": link.dst, **_wire(link)})
+        elif link.src < link.dst:
+            other = {"capacity_back": units.show(back.capacity, "capacity")} if back.capacity != link.capacity else {}
+            cables.append({"ends": [link.src, link.dst], **_wire(link), **other})
+    services = {session.service: list(session.destinations) for session in network.sessions if session.service}
+    data = {
+        "name": scenario.name,
+        "title": scenario.title,
+        "provenance": scenario.provenance,
+        "nodes": {node.name: _present(latitude=node.latitude, longitude=node.longitude) for node in network.nodes},
+        "cables": cables,
+        "links": links,
+        "servers": {
+            server.name: {
+                "node": server.node,
+                "capacity": units.show(server.capacity, "work"),
+                "scv": server.scv,
+                "queue": server.queue,
+            }
+            for server in network.servers
+        },
+        "services": {name: {"servers": servers} for name, servers in services.items()},
+        "sessions": {session.name: _session(session) for session in network.sessions},
+        "control": {"tick": units.show(scenario.control.tick, "delay"), "slots": scenario.control.slots},
+    }
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+
+
+def _present(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _wire(link: Link) -> dict[str, Any]:
+    return _present(
+        capacity=units.show(link.capacity, "capacity"),
+        delay=units.show(link.propagation, "delay") if link.propagation else None,
+        queue=link.queue,
+        delivers=link.delivers,
+    )
+
+
+def _session(session: Session) -> dict[str, Any]:
+    size = session.size
+    payload = {key: units.show(getattr(size, key), "bytes") for key in ("mean", "low", "high")}
+    return _present(
+        source=session.source,
+        service=session.service or None,
+        destination=None if session.service else session.destinations[0],
+        rate=units.show(session.rate, "capacity"),
+        size={"law": size.law, **payload},
+        flows=session.flows,
+        response=units.show(session.response_bits / 8, "bytes") if session.response_bits else None,
+        work=session.work,
+    )
+
+
+class _SchemaWithoutDefaults(GenerateJsonSchema):
+    """Defaults are kept in units of their own, not as they are written; descriptions say what is accepted."""
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        return self.generate_inner(schema["schema"])
+
+
+def _loaded(scenario: Scenario, load: float) -> Scenario:
+    """The scenario with the servers' capacities scaled to a load of their sum."""
+    network = scenario.network
+    work = sum(session.packet_rate * session.work for session in network.sessions if session.kind == "anycast")
+    if not (math.isfinite(load) and load > 0):
+        raise ScenarioError(scenario.name, [f"load: found {load}; accepted: a number above 0, such as 0.75"])
+    if not work:
+        raise ScenarioError(scenario.name, [f"load: found {load}; accepted: none, no session asks for work"])
+    scale = work / (load * sum(server.capacity for server in network.servers))
+    servers = tuple(replace(server, capacity=scale * server.capacity) for server in network.servers)
+    return replace(scenario, network=replace(network, servers=servers))

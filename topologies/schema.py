@@ -1,0 +1,238 @@
+"""The form of a scenario file, part by part: which keys there are, and what each accepts.
+
+A field's `description` says what it accepts. It is what a message quotes when something else is found, and what an
+editor shows (`topologies.scenario.json_schema`). What several parts must agree on (a name that exists, a route) is
+checked in `topologies.scenario`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from topologies import units
+
+NAME = r"^[A-Za-z][A-Za-z0-9-]{0,14}$"
+"""Names become those of bridges and hosts, for which Linux allows 15 characters."""
+
+NAMES = {"propertyNames": {"pattern": NAME}}
+"""For the JSON schema: what the keys of a mapping of names are like."""
+
+NAME_ACCEPTED = "a name of at most 15 letters, digits and hyphens that begins with a letter"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Marks a field that is written with its unit and read as a float."""
+
+    kind: units.Kind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(lambda value: units.parse(value, self.kind))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": units.pattern(self.kind)}
+
+
+BitRate = Annotated[float, Quantity("capacity")]
+Seconds = Annotated[float, Quantity("delay")]
+Kilometres = Annotated[float, Quantity("length")]
+Bytes = Annotated[float, Quantity("bytes")]
+WorkRate = Annotated[float, Quantity("work")]
+
+BIT_RATE = f"a number above 0 with its unit: {units.EXAMPLES['capacity']}"
+SECONDS = f"a number above 0 with its unit: {units.EXAMPLES['delay']}"
+COUNT = "a whole number from 1"
+
+
+class Part(BaseModel):
+    """A part of the file. `stand_in` fills in for required keys that were wrong, so that checking can go on."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, populate_by_name=False)
+    stand_in: ClassVar[Mapping[str, Any]] = {}
+
+
+class SizePart(Part):
+    """The law of packet payloads."""
+
+    law: Literal["exponential", "fixed"] = Field(default="exponential", description="exponential or fixed")
+    mean: Bytes = Field(
+        default=500.0, description="the mean payload before the cut, from low to high, such as '500 bytes'"
+    )
+    low: Bytes = Field(default=40.0, description="the smallest payload, such as '40 bytes'")
+    high: Bytes = Field(default=1450.0, description="the largest payload, such as '1450 bytes'")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SizePart:
+        if not 16 <= self.low <= self.mean <= self.high <= 1472:
+            raise ValueError(
+                f"found low {self.low:g}, mean {self.mean:g}, high {self.high:g}; "
+                "accepted: 16 <= low <= mean <= high <= 1472 bytes"
+            )
+        return self
+
+
+class NodePart(Part):
+    """A switch and its place on the map."""
+
+    latitude: float | None = Field(default=None, ge=-90, le=90, description="degrees north, a number from -90 to 90")
+    longitude: float | None = Field(
+        default=None, ge=-180, le=180, description="degrees east, a number from -180 to 180"
+    )
+
+
+class _Wire(Part):
+    """What a cable and a link have in common."""
+
+    capacity: BitRate = Field(description=BIT_RATE)
+    length: Kilometres | None = Field(
+        default=None, description="a length, such as '1146 km'; light takes 5 us for a km"
+    )
+    delay: Seconds | None = Field(default=None, description=SECONDS)
+    queue: int | None = Field(default=None, ge=1, description=f"{COUNT}: packets that fit into the queue")
+    delivers: Literal["wait", "sojourn"] | None = Field(default=None, description="wait or sojourn")
+    stand_in: ClassVar[Mapping[str, Any]] = {"capacity": "1 Mbit/s"}
+
+    @model_validator(mode="after")
+    def _one_propagation(self) -> _Wire:
+        if self.length is not None and self.delay is not None:
+            raise ValueError("found both 'length' and 'delay'; accepted: one of them, or none")
+        return self
+
+
+class CablePart(_Wire):
+    """Two links, one in each direction."""
+
+    ends: tuple[str, str] = Field(description="the names of two nodes, such as [NewYork, Chicago]", strict=False)
+    capacity_back: BitRate | None = Field(default=None, description=f"from the second end to the first, {BIT_RATE}")
+
+
+class LinkPart(_Wire):
+    """A link in one direction."""
+
+    src: str = Field(alias="from", description="the name of the node where it begins")
+    dst: str = Field(alias="to", description="the name of the node where it ends")
+
+
+class ServerPart(Part):
+    """A server at a node."""
+
+    node: str = Field(description="the name of the node where it is")
+    capacity: WorkRate = Field(description="work a second, such as '600 work/s'")
+    scv: float = Field(
+        default=1.0, ge=0, description="squared coefficient of variation of a request's work, a number from 0"
+    )
+    queue: int = Field(default=10_000, ge=1, description=f"{COUNT}: requests that fit into the queue")
+    stand_in: ClassVar[Mapping[str, Any]] = {"capacity": "1 work/s"}
+
+
+class ServicePart(Part):
+    """An anycast service: any one of its servers answers."""
+
+    servers: list[str] = Field(min_length=1, description="a list of one server's name or more")
+
+
+class SessionPart(Part):
+    """Traffic from one node, to a service or to another node."""
+
+    source: str = Field(description="the name of the node where it starts")
+    service: str | None = Field(default=None, description="the name of a service")
+    destination: str | None = Field(default=None, description="the name of a node")
+    rate: BitRate = Field(description=BIT_RATE)
+    size: SizePart | None = Field(default=None, description="law, mean, low and high of the payloads")
+    flows: int | None = Field(
+        default=None, ge=1, le=20_000, description="a whole number from 1 to 20000: equal UDP flows"
+    )
+    response: Bytes | None = Field(
+        default=None, description="the frame of the answer to each request, such as '100 bytes'"
+    )
+    work: float | None = Field(default=None, gt=0, description="a number above 0: mean work of a request")
+    stand_in: ClassVar[Mapping[str, Any]] = {"rate": "1 bit/s"}
+
+    @model_validator(mode="after")
+    def _one_end(self) -> SessionPart:
+        if (self.service is None) == (self.destination is None):
+            found = "neither" if self.service is None else "both"
+            raise ValueError(f"found {found} of 'service' and 'destination'; accepted: exactly one")
+        return self
+
+
+class DefaultsPart(Part):
+    """What links and sessions have unless they say otherwise."""
+
+    queue: int = Field(default=1000, ge=1, description=f"{COUNT}: packets that fit into a link's queue")
+    delivers: Literal["wait", "sojourn"] = Field(default="wait", description="wait or sojourn")
+    size: SizePart = Field(default=SizePart(), description="law, mean, low and high of the payloads")
+    flows: int = Field(
+        default=200, ge=1, le=20_000, description="a whole number from 1 to 20000: equal UDP flows of a session"
+    )
+    response: Bytes | None = Field(
+        default=None, description="the frame of the answer to each request, such as '100 bytes'"
+    )
+    work: float = Field(default=1.0, gt=0, description="a number above 0: mean work of a request")
+
+
+class ControlPart(Part):
+    """How the controller runs."""
+
+    tick: Seconds = Field(default=1.0, description="time between two decisions, from '200 ms' to '60 s'")
+    slots: int = Field(
+        default=512, ge=16, le=4096, description="a whole number from 16 to 4096: hash slots of a session"
+    )
+
+    @model_validator(mode="after")
+    def _tick_in_range(self) -> ControlPart:
+        if not 0.2 <= self.tick <= 60:
+            raise ValueError(f"found tick {self.tick:g} s; accepted: from '200 ms' to '60 s'")
+        return self
+
+
+class ScenarioPart(Part):
+    """A scenario file."""
+
+    name: str = Field(pattern=NAME, description=NAME_ACCEPTED)
+    title: str = Field(min_length=1, description="a line that says what it is")
+    provenance: str = Field(min_length=1, description="text: where the data comes from, and what was changed")
+    nodes: dict[str, NodePart] = Field(description="a mapping of names to nodes, one or more", json_schema_extra=NAMES)
+    cables: list[CablePart] = Field(default=[], description="a list of cables (ends, capacity, length or delay)")
+    links: list[LinkPart] = Field(
+        default=[], description="a list of one-way links (from, to, capacity, length or delay)"
+    )
+    servers: dict[str, ServerPart] = Field(
+        default={}, description="a mapping of names to servers (node, capacity)", json_schema_extra=NAMES
+    )
+    services: dict[str, ServicePart] = Field(
+        default={}, description="a mapping of names to services (servers)", json_schema_extra=NAMES
+    )
+    sessions: dict[str, SessionPart] = Field(
+        description="a mapping of names to sessions (source, service or destination, rate), one or more",
+        json_schema_extra=NAMES,
+    )
+    defaults: DefaultsPart = Field(
+        default=DefaultsPart(), description="a mapping: queue, delivers, size, flows, response, work"
+    )
+    control: ControlPart = Field(default=ControlPart(), description="a mapping: tick, slots")
+    stand_in: ClassVar[Mapping[str, Any]] = {"name": "x", "title": "x", "provenance": "x", "nodes": {}, "sessions": {}}
+
+
+PARTS: Mapping[str, type[Part]] = {
+    "nodes": NodePart,
+    "cables": CablePart,
+    "links": LinkPart,
+    "servers": ServerPart,
+    "services": ServicePart,
+    "sessions": SessionPart,
+    "size": SizePart,
+    "defaults": DefaultsPart,
+    "control": ControlPart,
+}
+"""The form that is found under each key that holds parts."""
+
+
+def keys(part: type[Part]) -> dict[str, str]:
+    """The keys of a part as they are written, each with what it accepts."""
+    return {field.alias or name: field.description or "" for name, field in part.model_fields.items()}

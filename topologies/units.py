@@ -1,0 +1,72 @@
+"""Quantities as people write them: `4 Mbit/s`, `5 ms`, `1146 km`, `500 bytes`, `600 work/s`.
+
+A quantity is a number, a space if you like, and a unit of its kind. The unit is never left out: a bare number does
+not say whether it means bits or megabits. Every quantity is above 0 and finite. Inside, values are in SI: bit/s, s,
+km, bytes, work/s (`SCALES` says what each unit is worth).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from collections.abc import Mapping
+from typing import Literal
+
+Kind = Literal["capacity", "delay", "length", "bytes", "work"]
+
+SCALES: Mapping[Kind, Mapping[str, float]] = {
+    "capacity": {"bit/s": 1.0, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9},
+    "delay": {"us": 1e-6, "ms": 1e-3, "s": 1.0},
+    "length": {"km": 1.0},
+    "bytes": {"bytes": 1.0},
+    "work": {"work/s": 1.0},
+}
+"""Units of each kind, and what one of them is worth in the unit used inside; smallest first."""
+
+EXAMPLES: Mapping[Kind, str] = {
+    "capacity": "'4 Mbit/s', '250 kbit/s' or '1e6 bit/s'",
+    "delay": "'1 s', '5 ms' or '200 us'",
+    "length": "'1146 km'",
+    "bytes": "'500 bytes'",
+    "work": "'600 work/s'",
+}
+
+_NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
+
+
+def pattern(kind: Kind) -> str:
+    """Regular expression of a quantity, for the JSON schema."""
+    return rf"^({_NUMBER}) ?({'|'.join(SCALES[kind])})$"
+
+
+def parse(text: object, kind: Kind) -> float:
+    """Value of a quantity in the unit used inside.
+
+    Raises
+    ------
+    ValueError
+        When it is not text, has no unit or another kind's, or is not above 0 and finite.
+
+    Examples
+    --------
+    >>> parse("4 Mbit/s", "capacity")
+    4000000.0
+    """
+    match = re.match(pattern(kind), text) if isinstance(text, str) else None
+    value = float(match[1]) * SCALES[kind][match[2]] if match else math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"found {reprlib.repr(text)}; accepted: a number above 0 with its unit, {EXAMPLES[kind]}")
+    return value
+
+
+def show(value: float, kind: Kind) -> str:
+    """The shortest text that reads back as exactly this value.
+
+    Examples
+    --------
+    >>> show(250000.0, "capacity")
+    '250 kbit/s'
+    """
+    texts = [f"{value / scale:{digits}} {unit}" for unit, scale in SCALES[kind].items() for digits in (".12g", ".17g")]
+    return min((text for text in texts if parse(text, kind) == value), key=lambda text: (len(text), text))
