@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from pricing.errors import EmulationError
 from pricing.network import LinkKey, Network
-from topologies.hosts.start import Program, kill
+from topologies.hosts.start import Program
 from topologies.links import capacity_problems, has_netem, shaping
 from topologies.namespaces import disable_ipv6, inside, run
 from topologies.plant import HostPlant, Plant, service_name
@@ -317,7 +317,7 @@ class Emulation:
 
     def _stop(self) -> None:
         for program in self.programs:
-            kill(program)
+            program.kill()
         with suppress(EmulationError):  # where none was made
             run("ip", "link", "delete", "group", GROUP)
         self.net.stop()

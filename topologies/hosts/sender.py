@@ -262,6 +262,7 @@ def main(config: Path) -> int:
         wake_on_time()
         gc.freeze()
         gc.disable()
+        print("ready", flush=True)
         sender.run()
         sender.save()
     except (OSError, EmulationError) as error:

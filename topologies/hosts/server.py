@@ -279,6 +279,7 @@ def main(config: Path) -> int:
     wake_on_time()
     gc.freeze()
     gc.disable()
+    print("ready", flush=True)
     server.run()
     server.save()
     return 0

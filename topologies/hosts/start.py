@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import select
 import signal
 import subprocess
 import sys
@@ -41,15 +41,29 @@ class Program:
         path.write_text(json.dumps(config))
         command = ["mnexec", "-a", str(host), sys.executable, "-m", module, str(path)]
         with self.complaints.open("w") as complaints:
-            # A session of its own: Ctrl-C is for the run, which stops its programs in order.
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
-                stdout=complaints,
+                stdout=subprocess.PIPE,
                 stderr=complaints,
-                start_new_session=True,
+                start_new_session=True,  # Ctrl-C is for the run, which stops its programs in order
             )
+
+    def wait_ready(self, timeout: float = 20.0) -> None:
+        """Wait until its sockets are open and all that can be done beforehand is done.
+
+        Raises
+        ------
+        EmulationError
+            When it ends instead, or is not ready after `timeout` seconds.
+        """
+        assert self.process.stdout is not None
+        if not select.select([self.process.stdout], [], [], timeout)[0]:
+            raise EmulationError(f"{self.name}: not ready after {timeout:g} s")
+        if not self.process.stdout.readline():
+            self.wait(timeout)
+            raise EmulationError(f"{self.name}: ended before it was ready")
 
     def check(self) -> None:
         """Look whether it runs, or has ended well.
@@ -78,6 +92,13 @@ class Program:
             raise EmulationError(f"{self.name}: still running after {timeout:g} s") from error
         self.check()
 
+    def kill(self) -> None:
+        """End it at once, whatever it is doing; harmless when it has ended."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
 
 def stop(programs: Sequence[Program], timeout: float = 10.0) -> None:
     """Ask all of them to end, at once, and wait until their logs are written.
@@ -85,7 +106,7 @@ def stop(programs: Sequence[Program], timeout: float = 10.0) -> None:
     Raises
     ------
     EmulationError
-        When one ended badly or does not end; that one is killed.
+        When some ended badly or do not end; those are killed.
     """
     for program in programs:
         if program.process.poll() is None:
@@ -96,13 +117,6 @@ def stop(programs: Sequence[Program], timeout: float = 10.0) -> None:
             program.wait(timeout)
         except EmulationError as error:
             problems.append(str(error))
-            kill(program)
+        program.kill()
     if problems:
         raise EmulationError("\n".join(problems))
-
-
-def kill(program: Program) -> None:
-    """End it at once, whatever it is doing."""
-    if program.process.poll() is None:
-        os.kill(program.process.pid, signal.SIGKILL)
-        program.process.wait()

@@ -41,6 +41,7 @@ def main(config: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with ThreadingHTTPServer((values["address"], PORT), handler(values["server"])) as server:
+            print("ready", flush=True)
             server.serve_forever()
     except OSError as error:
         print(f"web page of {values['server']}: {error}", file=sys.stderr)

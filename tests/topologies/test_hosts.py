@@ -1,0 +1,181 @@
+"""Senders and servers, without a network: what they draw is what theory says, and the same every time."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import machine
+import numpy as np
+import pytest
+
+from pricing.errors import EmulationError
+from pricing.network import FRAME_OVERHEAD_BITS, SizeLaw
+from topologies.hosts import logs, sender, start
+from topologies.hosts.sender import FIRST_MEASURED, Traffic, schedule
+from topologies.hosts.server import request_work
+from topologies.hosts.sockets import ECHO, HEADER
+from topologies.testbed import Testbed
+
+TRAFFIC = Traffic(
+    session=3,
+    seed=7,
+    address="10.9.0.1",
+    rate=400.0,
+    size=SizeLaw(),
+    flows=50,
+    start=1_000.0,
+    settle=5.0,
+    measure=100.0,
+    log="",
+)
+
+
+class TestSchedule:
+    def test_measured_packets_do_not_depend_on_settling(self) -> None:
+        short, long = (schedule(replace(TRAFFIC, settle=settle)) for settle in (0.0, 12.5))
+        tail = long[long["seq"] >= FIRST_MEASURED]
+        for name in ("seq", "flow", "size"):
+            assert np.array_equal(short[name], tail[name])
+        assert np.array_equal(short["due"] + 12_500_000_000, tail["due"])
+
+    def test_sessions_and_seeds_differ(self) -> None:
+        first = schedule(TRAFFIC)
+        for other in (replace(TRAFFIC, session=4), replace(TRAFFIC, seed=8)):
+            assert not np.array_equal(first["due"][:100], schedule(other)["due"][:100])
+
+    def test_is_a_poisson_stream(self) -> None:
+        requests = schedule(TRAFFIC)
+        measured = requests[requests["seq"] >= FIRST_MEASURED]
+        expected = TRAFFIC.rate * TRAFFIC.measure
+        assert abs(len(measured) - expected) < 5 * expected**0.5
+        gaps = np.diff(measured["due"]) / logs.SECOND
+        assert np.all(gaps >= 0)
+        assert gaps.std() / gaps.mean() == pytest.approx(1.0, abs=0.03)
+        begin = round((TRAFFIC.start + TRAFFIC.settle) * logs.SECOND)
+        assert begin <= measured["due"][0]
+        assert measured["due"][-1] < begin + TRAFFIC.measure * logs.SECOND
+
+    def test_sizes_have_the_moments_of_their_law(self) -> None:
+        size = schedule(replace(TRAFFIC, measure=500.0))["size"].astype(float)
+        frames = 8 * size + FRAME_OVERHEAD_BITS
+        first, second = TRAFFIC.size.frame_moments
+        assert frames.mean() == pytest.approx(first, rel=0.01)
+        assert (frames**2).mean() == pytest.approx(second, rel=0.02)
+        assert (size.min(), size.max()) == (40, 1450)
+
+    def test_fixed_sizes_hold_at_least_the_header(self) -> None:
+        fixed = SizeLaw("fixed", mean=4.0)
+        assert set(schedule(replace(TRAFFIC, size=fixed))["size"]) == {HEADER.size}
+
+    def test_flows_share_evenly(self) -> None:
+        counts = np.bincount(schedule(TRAFFIC)["flow"], minlength=TRAFFIC.flows)
+        assert len(counts) == TRAFFIC.flows
+        assert abs(counts - counts.mean()).max() < 5 * counts.mean() ** 0.5
+
+
+class TestWork:
+    def test_is_a_function_of_seed_session_and_number(self) -> None:
+        numbers = np.arange(FIRST_MEASURED, FIRST_MEASURED + 10_000)
+        all_at_once = request_work(1, 2, numbers, 1.0)
+        assert np.array_equal(all_at_once[[17, 9_000]], request_work(1, 2, numbers[[17, 9_000]], 1.0))
+        assert not np.array_equal(all_at_once, request_work(1, 3, numbers, 1.0))
+        assert not np.array_equal(all_at_once, request_work(2, 2, numbers, 1.0))
+
+    @pytest.mark.parametrize("scv", [0.0, 0.5, 1.0])
+    def test_moments(self, scv: float) -> None:
+        work = request_work(1, 2, np.arange(200_000), scv)
+        assert work.mean() == pytest.approx(1.0, abs=0.02)
+        assert work.var() == pytest.approx(scv, abs=0.03)
+
+
+class TestLogs:
+    def test_saved_log_comes_back(self, tmp_path: Path) -> None:
+        log = schedule(TRAFFIC)
+        logs.save(tmp_path / "x.npy", log, {"sent": 3})
+        again, summary = logs.load(tmp_path / "x.npy")
+        assert np.array_equal(log, again)
+        assert summary == {"sent": 3}
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["x.json", "x.npy"]
+
+    def test_lateness_by_second(self) -> None:
+        due = np.array([3_200_000_000, 1_000_000_000, 1_900_000_000])
+        late = logs.lateness(due, due + np.array([4_000_000, 1_000_000, 3_000_000]))
+        assert [(row["second"], row["count"]) for row in late] == [(1, 2), (3, 1)]
+        assert late[0]["mean_s"] == pytest.approx(0.002)
+        assert late[1]["max_s"] == pytest.approx(0.004)
+        assert logs.lateness(due[:0], due[:0]) == []
+
+
+class TestSender:
+    def test_past_start_is_refused(self) -> None:
+        late = sender.Sender(replace(TRAFFIC, address="127.0.0.1", flows=1, measure=0.1, start=time.time() - 1))
+        with pytest.raises(EmulationError, match="later start"):
+            late.run()
+        for sock in late.sockets:
+            sock.close()
+
+
+class TestServer:
+    """One server in a namespace without network."""
+
+    pytestmark = machine.emulated
+
+    def test_serves_in_order_and_counts_what_does_not_fit(self, tmp_path: Path) -> None:
+        with Testbed():
+            shell = subprocess.Popen(["cat"], stdin=subprocess.PIPE)  # stands for a host
+            config = {
+                "server": "east",
+                "address": "127.0.0.1",
+                "capacity": 100.0,
+                "scv": 0.0,
+                "queue": 5,
+                "seed": 1,
+                "work": [1.0, 0.0],
+                "response_bits": [800.0, 0.0],
+                "log": str(tmp_path / "east"),
+                "load": str(tmp_path / "east.load"),
+            }
+            program = start.Program("east", "topologies.hosts.server", config, tmp_path, shell.pid)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.connect(("127.0.0.1", 7000))
+                client.settimeout(5)
+                program.wait_ready()
+                before = time.time_ns()
+                for number in range(1, 9):
+                    client.send(HEADER.pack(0, 1, number, before))
+                client.send(b"short")
+                client.send(HEADER.pack(9, 0, 0, before))
+                answers = [client.recv(2048) for _ in range(5)]
+            start.stop([program])
+            shell.terminate()
+            shell.wait()
+            assert shell.stdin is not None
+            shell.stdin.close()
+        assert [ECHO.unpack(answer[: ECHO.size]) for answer in answers] == [(0, 1, number) for number in range(1, 6)]
+        assert {len(answer) for answer in answers} == {100 - 42}
+        log, summary = logs.load(tmp_path / "east.npy")
+        served = log[log["departure"] > 0]
+        assert summary["overflow"] == len(log) - len(served) == 3
+        assert summary["malformed"] == 2
+        assert np.all(np.diff(served["departure"]) == 10_000_000)
+        assert np.array_equal(served["start"][1:], served["departure"][:-1])
+        assert np.all(served["left"] >= served["departure"])
+        assert np.all(served["received"] >= before)
+
+
+def test_program_that_fails_says_why(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "topologies.hosts.sender", str(tmp_path / "none.json")],
+        capture_output=True,
+        text=True,
+        cwd=start.ROOT,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "none.json" in result.stderr
