@@ -10,6 +10,7 @@ import signal
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 
 PORT = 80
 
@@ -35,12 +36,21 @@ def handler(server: str) -> type[BaseHTTPRequestHandler]:
     return Page
 
 
+class Server(ThreadingHTTPServer):
+    """A server that does not ask a name server, which no host has, for its own name."""
+
+    def server_bind(self) -> None:
+        """Bind, and be called by the address."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), PORT
+
+
 def main(config: Path) -> int:
     """Serve the page until SIGTERM; the exit status."""
     values = json.loads(config.read_text())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with ThreadingHTTPServer((values["address"], PORT), handler(values["server"])) as server:
+        with Server((values["address"], PORT), handler(values["server"])) as server:
             print("ready", flush=True)
             server.serve_forever()
     except OSError as error:
