@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pricing.errors import TopologyError
 from pricing.network import Link, LinkKey, Network, Node, Server, Session, SizeLaw
 from topologies import schema
-from topologies.checking import NAMED, Mended, did_you_mean, nearest
+from topologies.checking import NAMED, Mended, did_you_mean, listed, nearest
 
 KILOMETRES_A_SECOND = 299_792.458 * 2 / 3
 """Speed of light in fibre."""
@@ -36,6 +36,8 @@ class Assembly:
         servers = self._servers()
         sessions = self._sessions({server.name for server in servers})
         links = self._links()
+        if not nodes and self.known.get("nodes") != []:
+            return None
         if not self.complete:
             # whether all can be reached is not known: say nothing about it
             links += self._stand_in_links({link.key for link in links})
@@ -52,27 +54,42 @@ class Assembly:
             return None
 
     def _name(self, where: str, found: str, what: str) -> str:
-        """The name found if the file has it, else the nearest one, or none."""
-        known = self.known[f"{what}s"]
-        if found in known:
+        """The name found if the file has it or it cannot be told, else the nearest one, or none."""
+        known = self.known.get(f"{what}s")
+        if known is None or found in known or (what == "node" and not known):
             return found
-        accepted = f"accepted: the {what}s of this file, {', '.join(sorted(known)) or 'of which there are none'}"
+        accepted = f"accepted: the {what}s of this file, {listed(known)}"
         self.problems.append(f"{where}: found {found!r}, which is no {what}{did_you_mean(found, known)}; {accepted}")
         return nearest(found, known)
 
     def _links(self) -> list[Link]:
-        links = []
+        links: dict[LinkKey, Link] = {}
         for index, cable in zip(self.at["cables"], self.form.cables, strict=True):
-            a, b = (self._name(f"cables[{index}].ends", end, "node") for end in cable.ends)
-            links.append(self._link(a, b, cable, cable.capacity))
-            links.append(self._link(b, a, cable, cable.capacity_back or cable.capacity))
+            where = f"cables[{index}]"
+            a, b = (self._name(f"{where}.ends", end, "node") for end in cable.ends)
+            back = cable.capacity_back or cable.capacity
+            self._add(links, where, self._link(a, b, cable, cable.capacity), self._link(b, a, cable, back))
         for index, link in zip(self.at["links"], self.form.links, strict=True):
-            src = self._name(f"links[{index}].from", link.src, "node")
-            dst = self._name(f"links[{index}].to", link.dst, "node")
-            links.append(self._link(src, dst, link, link.capacity))
-        fitting = [link for link in links if link.src in self.form.nodes and link.dst in self.form.nodes]
-        self.complete = self.complete and len(fitting) == len(links)
-        return fitting
+            where = f"links[{index}]"
+            src = self._name(f"{where}.from", link.src, "node")
+            dst = self._name(f"{where}.to", link.dst, "node")
+            self._add(links, where, self._link(src, dst, link, link.capacity))
+        return list(links.values())
+
+    def _add(self, links: dict[LinkKey, Link], where: str, *new: Link) -> None:
+        """Take over the links of a cable or link, unless an end is not known or they are there already."""
+        src, dst = new[0].key
+        if not {src, dst} <= self.form.nodes.keys():
+            self.complete = False
+        elif src == dst:
+            self.complete = False
+            self.problems.append(f"{where}: found {src!r} at both ends; accepted: two different nodes")
+        elif any(link.key in links for link in new):
+            self.problems.append(
+                f"{where}: found a second link between {src} and {dst}; accepted: one in each direction"
+            )
+        else:
+            links |= {link.key: link for link in new}
 
     def _link(self, src: str, dst: str, wire: schema.CablePart | schema.LinkPart, capacity: float) -> Link:
         propagation = wire.length / KILOMETRES_A_SECOND if wire.length else wire.delay or 0.0
@@ -106,7 +123,7 @@ class Assembly:
 
     def _sessions(self, present: Collection[str]) -> list[Session]:
         services = self._services(present)
-        if not self.form.sessions and "sessions" in self.form.model_fields_set:
+        if self.known.get("sessions") == []:
             self.problems.append("sessions: found none; accepted: one session or more")
         sessions: list[Session] = []
         first: dict[tuple[str, str], str] = {}

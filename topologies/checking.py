@@ -7,7 +7,6 @@ what the parts do not agree on in the same file, without complaining of a replac
 from __future__ import annotations
 
 import difflib
-import reprlib
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from topologies import schema
+from topologies import schema, units
 
 NAMED = ("nodes", "servers", "services", "sessions")
 """Keys that hold a mapping of names to parts."""
@@ -55,7 +54,8 @@ class Loader(yaml.SafeLoader):
 class Mended:
     """A form that is valid because what was wrong in it was replaced or left out.
 
-    `known` holds the names that the file gives to its parts, those left out included; `at` the place in the file of
+    `known` holds the names that the file gives to its parts, those left out included, by the keys at which there is
+    no mistake as a whole; `at` the place in the file of
     each cable and link; `complete` says that nothing was left out on which the reach of a session can depend.
     """
 
@@ -67,7 +67,8 @@ class Mended:
 
 def validated(data: dict[Any, Any]) -> tuple[Mended | None, list[str]]:
     """The form as far as it can be had, and every problem of its parts."""
-    known = {key: [str(name) for name in data[key]] if isinstance(data.get(key), dict) else [] for key in NAMED}
+    absent: dict[str, Any] = {"servers": {}, "services": {}}
+    known = {key: list(map(str, part)) for key in NAMED if isinstance(part := data.get(key, absent.get(key)), dict)}
     at = {key: list(range(len(data[key]))) if isinstance(data.get(key), list) else [] for key in LISTED}
     problems: list[str] = []
     complete = True
@@ -80,7 +81,8 @@ def validated(data: dict[Any, Any]) -> tuple[Mended | None, list[str]]:
         if attempt == 0:
             problems = _sentences(errors)
         left_out = {path for detail in errors if (path := _mend(data, detail["loc"], attempt > 0))}
-        complete = complete and all(section == "sessions" for section, _ in left_out)
+        replaced = {detail["loc"] for detail in errors} & {(section,) for section in (*NAMED, *LISTED)}
+        complete = complete and not replaced and all(section == "sessions" for section, _ in left_out)
         for section, index in sorted(left_out, key=lambda path: (path[0], str(path[1]).zfill(9)), reverse=True):
             del data[section][index]
             if section in LISTED:
@@ -98,6 +100,13 @@ def _mend(data: dict[Any, Any], loc: tuple[Any, ...], again: bool) -> tuple[str,
             return None
         if section == "nodes":
             data[section][index] = {}
+            return None
+        if isinstance(data[section][index], dict) and not again:
+            # its keys do not go together: those that it must have may still be right
+            required = {
+                field.alias or name for name, field in schema.PARTS[section].model_fields.items() if field.is_required()
+            }
+            data[section][index] = {key: value for key, value in data[section][index].items() if key in required}
             return None
     if section in (*NAMED, *LISTED) and rest:
         return section, rest[0]
@@ -136,7 +145,7 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{where}: unknown key{did_you_mean(str(loc[-1]), schema.keys(part))}; accepted: {accepted}"
     if error["type"] == "value_error":
         return f"{where}: {error['ctx']['error']}"
-    return f"{where}: found {reprlib.repr(error['input'])}; accepted: {accepted}"
+    return f"{where}: found {units.shown(error['input'])}; accepted: {accepted}"
 
 
 def _accepted(loc: tuple[int | str, ...]) -> tuple[type[schema.Part], str]:
@@ -149,7 +158,7 @@ def _accepted(loc: tuple[int | str, ...]) -> tuple[type[schema.Part], str]:
     if section in (*NAMED, *LISTED):
         rest = rest[1:]
     if rest == ["[key]"]:
-        return part, schema.NAME_ACCEPTED
+        return part, f"{schema.NAME_ACCEPTED}, in quotes where YAML reads it as something else"
     if rest[:1] == ["size"] and len(rest) > 1:
         part, rest = schema.SizePart, rest[1:]
     described = schema.keys(part).get(str(rest[0])) if rest else None
@@ -158,8 +167,15 @@ def _accepted(loc: tuple[int | str, ...]) -> tuple[type[schema.Part], str]:
 
 def _path(loc: Iterable[int | str]) -> str:
     """`cables[3].ends` for ('cables', 3, 'ends')."""
-    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc if step != "[key]"]
-    return "".join(steps).removeprefix(".")
+    section, *rest = loc
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in rest] if "[key]" not in rest else []
+    return str(section) + "".join(steps)
+
+
+def listed(known: Collection[str]) -> str:
+    """The first of some names, for a message."""
+    first = sorted(known)[:12]
+    return ", ".join(first) + (f" and {len(known) - 12} more" if len(known) > 12 else "") or "of which there are none"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,6 @@ Nodes, links, servers and sessions are sorted by name: the order in the file mak
 from __future__ import annotations
 
 import math
-import reprlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +114,7 @@ def parse(text: str, path: Path) -> Scenario:
         raise ScenarioError(str(path), ["is nested too deeply to be a scenario"]) from None
     if not isinstance(data, dict):
         accepted = f"accepted: a mapping of {', '.join(schema.keys(schema.ScenarioPart))}"
-        raise ScenarioError(str(path), [f"found {reprlib.repr(data)}; {accepted}"])
+        raise ScenarioError(str(path), [f"found {units.shown(data)}; {accepted}"])
     mended, problems = validated(data)
     problems = loader.problems + problems
     network = None

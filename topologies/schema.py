@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, core_schema
 
 from topologies import units
@@ -19,7 +20,7 @@ from topologies import units
 NAME = r"^[A-Za-z][A-Za-z0-9-]{0,14}$"
 """Names become those of bridges and hosts, for which Linux allows 15 characters."""
 
-NAMES = {"propertyNames": {"pattern": NAME}}
+NAMES: JsonDict = {"propertyNames": {"pattern": NAME}}
 """For the JSON schema: what the keys of a mapping of names are like."""
 
 NAME_ACCEPTED = "a name of at most 15 letters, digits and hyphens that begins with a letter"
@@ -107,7 +108,9 @@ class _Wire(Part):
 class CablePart(_Wire):
     """Two links, one in each direction."""
 
-    ends: tuple[str, str] = Field(description="the names of two nodes, such as [NewYork, Chicago]", strict=False)
+    ends: list[str] = Field(
+        min_length=2, max_length=2, description="the names of two nodes, such as [NewYork, Chicago]"
+    )
     capacity_back: BitRate | None = Field(default=None, description=f"from the second end to the first, {BIT_RATE}")
 
 

@@ -32,7 +32,16 @@ EXAMPLES: Mapping[Kind, str] = {
     "work": "'600 work/s'",
 }
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = 4
+
 _NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
+
+
+def shown(value: object) -> str:
+    """What was found in a file, for a message: a line at most, whatever it is."""
+    return "nothing" if value is None else _SHORT.repr(value)
 
 
 def pattern(kind: Kind) -> str:
@@ -56,7 +65,7 @@ def parse(text: object, kind: Kind) -> float:
     match = re.match(pattern(kind), text) if isinstance(text, str) else None
     value = float(match[1]) * SCALES[kind][match[2]] if match else math.nan
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"found {reprlib.repr(text)}; accepted: a number above 0 with its unit, {EXAMPLES[kind]}")
+        raise ValueError(f"found {shown(text)}; accepted: a number above 0 with its unit, {EXAMPLES[kind]}")
     return value
 
 
