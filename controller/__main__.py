@@ -1,0 +1,119 @@
+"""Start the controller: `python -m controller --network FILE --plant FILE --policy P ...`.
+
+The order matters. The HTTP socket is opened in the namespace that we are started in; then the process enters the
+testbed's, before it has a second thread; then the framework is loaded, which may patch the standard library; and only
+then everything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from controller.addresses import enter, listen, parse
+from controller.framework import PACKAGES, load
+from pricing.errors import WardropError
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m controller", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--network", type=Path, required=True, metavar="FILE", help="the network, as network.json")
+    parser.add_argument(
+        "--plant", type=Path, required=True, metavar="FILE", help="its names in OpenFlow, as plant.json"
+    )
+    parser.add_argument("--policy", default="joint-distributed", help="how to route (default: %(default)s)")
+    parser.add_argument("--tick", type=float, default=1.0, metavar="S", help="seconds a tick (default: %(default)s)")
+    parser.add_argument("--slots", type=int, default=512, metavar="N", help="hash slots (default: %(default)s)")
+    parser.add_argument("--openflow", default="127.0.0.1:6653", metavar="HOST:PORT", help="where switches connect")
+    parser.add_argument("--metrics", default="127.0.0.1:9464", metavar="HOST:PORT", help="where Prometheus scrapes")
+    parser.add_argument("--netns", metavar="NAME", help="network namespace to enter (default: the plant's)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="a JSON line a tick")
+    parser.add_argument("--control", type=Path, metavar="PATH", help="Unix socket for requests")
+    parser.add_argument("--framework", default="os-ken", help=f"{' or '.join(PACKAGES)} (default: %(default)s)")
+    return parser.parse_args(argv)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run until stopped.
+
+    Raises
+    ------
+    WardropError
+        When a file, an address or a name cannot be used, or the first rules cannot be installed.
+    """
+    if not 1 <= options.slots <= 1 << 16 or not 0.05 <= options.tick <= 60:
+        raise WardropError(
+            f"--slots {options.slots} --tick {options.tick}: 1 to 65536 slots and 0.05 to 60 s are accepted"
+        )
+    openflow, metrics = parse(options.openflow, "--openflow"), parse(options.metrics, "--metrics")
+    web = listen(metrics, "--metrics").detach()
+    netns = _plant_netns(options.plant) if options.netns is None else options.netns
+    if netns:
+        enter(netns)
+    listen(openflow, "--openflow").close()
+    framework = load(options.framework)
+
+    # What keeps references to sockets and threads is imported after the framework may have patched them.
+    import socket
+
+    from controller.app import Controller, serve_control, set_up_log
+    from controller.compile import Fabric
+    from controller.metrics import Exporter
+    from controller.openflow import Switchboard
+    from controller.plant import network_from_json, plant_from_json
+    from controller.web import serve
+    from pricing.policy import get_policy
+
+    set_up_log()
+    network = network_from_json(_text(options.network))
+    plant = plant_from_json(_text(options.plant), network)
+    switchboard = Switchboard(framework, {switch.dpid: name for name, switch in plant.switches.items()})
+    exporter = Exporter(network)
+    record = options.record.open("a") if options.record else None
+    fabric = Fabric(network, plant, options.slots)
+    controller = Controller(fabric, get_policy(options.policy), switchboard, exporter, options.tick, record)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: controller.stop())
+    serve(socket.socket(fileno=web), exporter.text, framework.spawn)
+    if options.control:
+        serve_control(options.control, controller.answer, framework.spawn)
+    framework.listen(switchboard, *openflow)
+    controller.run()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise WardropError(f"{path}: {error.strerror}") from error
+
+
+def _plant_netns(path: Path) -> str:
+    import json
+
+    try:
+        return str(json.loads(_text(path)).get("netns", ""))
+    except (ValueError, AttributeError) as error:
+        raise WardropError(f"{path}: not a plant ({error})") from error
+
+
+def main() -> None:
+    """Run, and end with one clear message where something is wrong."""
+    code = 0
+    try:
+        run(arguments())
+    except WardropError as error:
+        print(error, file=sys.stderr)
+        code = error.exit_code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the framework's threads wait on their sockets for ever and cannot be ended
+
+
+if __name__ == "__main__":
+    main()

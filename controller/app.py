@@ -1,0 +1,187 @@
+"""The application: events in, one tick, messages out.
+
+Everything that decides is in `controller.tick`; everything that sends is in `controller.openflow`. Here they meet a
+clock, a record file and a control socket. A tick that fails keeps the last acknowledged rules, is counted by its kind
+of error, and says why once: the same message is not repeated until a tick has gone well.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+
+from controller import tick
+from controller.compile import Fabric
+from controller.metrics import Exporter
+from controller.openflow import Switchboard
+from pricing.errors import MeasurementError, WardropError
+from pricing.policy import Policy, get_policy
+
+CONNECT_TIMEOUT_S = 30.0
+INSTALL_TIMEOUT_S = 10.0
+"""Longest wait for one barrier; the first rules of a large network take a second or two."""
+
+
+class Controller:
+    """One run of the controller.
+
+    Parameters
+    ----------
+    fabric : Fabric
+    policy : Policy
+        At the start; the control socket may change it.
+    switchboard : Switchboard
+    exporter : Exporter
+    period : float
+        Seconds from tick to tick.
+    record : text file, optional
+        Where each tick leaves its line.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        policy: Policy,
+        switchboard: Switchboard,
+        exporter: Exporter,
+        period: float,
+        record: TextIO | None = None,
+    ) -> None:
+        self.fabric = fabric
+        self.switchboard = switchboard
+        self.exporter = exporter
+        self.period = period
+        self.record = record
+        self.wanted = policy
+        self.stopping = False
+        self.line: dict[str, Any] = {}
+        self.state = tick.first_state(fabric, policy)
+        self._said = ""
+        self._log = structlog.get_logger()
+
+    def run(self) -> None:
+        """Install the first allocation, then tick until stopped.
+
+        Raises
+        ------
+        WardropError
+            When the first allocation cannot be decided or installed.
+        """
+        self.switchboard.wait_for_all(CONNECT_TIMEOUT_S)
+        self.switchboard.wipe(self.switchboard.arrived(), INSTALL_TIMEOUT_S)
+        self._carry_out(time.monotonic(), first=True)
+        self._log.info("ready", switches=len(self.switchboard.names), rules=self.line["rules_changed"])
+        due = time.monotonic()
+        while not self.stopping:
+            due = max(due + self.period, time.monotonic())
+            while not self.stopping and (left := due - time.monotonic()) > 0:
+                time.sleep(min(left, 0.2))
+            if not self.stopping:
+                self.tick()
+
+    def stop(self) -> None:
+        """End `run` soon."""
+        self.stopping = True
+
+    def tick(self) -> None:
+        """One tick, whatever happens in it."""
+        began = time.monotonic()
+        counts, silent = self.switchboard.counts(self.period)
+        self.state = tick.learn(self.fabric, self.state, counts, time.monotonic())
+        self.state = tick.reconnected(self.state, self.switchboard.arrived())
+        if self.wanted is not self.state.policy:
+            self.state = tick.with_policy(self.state, self.wanted)
+        problem: Exception | None = MeasurementError("; ".join(silent)) if silent else None
+        try:
+            self._carry_out(began, problem=problem)
+        except Exception as error:  # the last acknowledged rules stand
+            self._write(began, 0, False, error)
+
+    def _carry_out(self, began: float, first: bool = False, problem: Exception | None = None) -> None:
+        plan = tick.plan(self.fabric, self.state)
+        try:
+            self.switchboard.install(plan.delta, INSTALL_TIMEOUT_S)
+        except WardropError:
+            self.state = tick.refused(self.state, plan)
+            raise
+        changed = first or plan.labels is not self.state.labels or plan.deals != self.state.deals
+        self.state = tick.acknowledged(self.state, plan)
+        self._write(began, len(plan.delta), changed, problem)
+
+    def _write(self, began: float, rules: int, changed: bool, error: Exception | None) -> None:
+        """Record a tick, count it, and say what went wrong if that is news."""
+        installed = time.time()
+        self.state, verdict = tick.judge(self.fabric, self.state)
+        took = time.monotonic() - began
+        kind = type(error).__name__ if error else None
+        line: dict[str, Any] = {"time": installed, **tick.describe(self.fabric, self.state), **verdict}
+        line |= {"tick_s": took, "rules_changed": rules, "error": f"{kind}: {error}" if error else None}
+        if changed:
+            line |= {"installed": installed, **tick.installed_values(self.fabric, self.state)}
+        self.line = line
+        self.exporter.line = line
+        self.exporter.totals.add(took, rules, kind)
+        if self.record:
+            self.record.write(json.dumps(line, allow_nan=False) + "\n")
+            self.record.flush()
+        message = f"{kind}: {error}" if error else ""
+        if message and message != self._said:
+            self._log.error("tick failed, the rules stay" if not rules else "tick", error=message)
+        self._said = message
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request of the control socket."""
+        match request:
+            case {"policy": str(name)}:
+                try:
+                    self.wanted = get_policy(name)
+                except WardropError as error:
+                    return {"error": str(error)}
+                return {"policy": name}
+            case {"state": True}:
+                return self.line or {"error": "no tick yet; ask again when the switches are connected"}
+            case {"stop": True}:
+                self.stop()
+                return {"stop": True}
+        return {"error": f"{request} is unknown; policy, state and stop are accepted"}
+
+
+def serve_control(path: Path, answer: Callable[[dict[str, Any]], dict[str, Any]], spawn: Callable[..., None]) -> None:
+    """Answer requests at a Unix socket, one JSON object a line, one reply a line; returns at once."""
+    path.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(path))
+    server.listen()
+
+    def converse(connection: socket.socket) -> None:
+        with connection, connection.makefile("rw") as lines:
+            for text in lines:
+                try:
+                    request = json.loads(text)
+                    reply = answer(request) if isinstance(request, dict) else {"error": "an object is accepted"}
+                except ValueError as error:
+                    reply = {"error": f"not JSON: {error}"}
+                lines.write(json.dumps(reply) + "\n")
+                lines.flush()
+
+    def accept() -> None:
+        while True:
+            connection, _ = server.accept()
+            spawn(converse, connection)
+
+    spawn(accept)
+
+
+def set_up_log(stream: TextIO = sys.stderr) -> None:
+    """Log to a stream, a line an event."""
+    structlog.configure(
+        processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.KeyValueRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(stream),
+    )

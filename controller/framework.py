@@ -1,0 +1,228 @@
+"""The one place that knows the OpenFlow framework: os-ken, or Ryu, chosen by name at the start.
+
+Both offer the same classes under two names (`os_ken.` and `ryu.`); what differs is how they run. os-ken's hub is made
+of threads; Ryu's is eventlet, one thread, which patches the standard library: it must be loaded before anything that
+keeps a reference to what it patches, so `load` comes first in a process.
+
+The application is a shim. It hands three kinds of event to a **listener**: a switch is there, a switch is gone, a
+message came. Handlers are guarded, because an exception in one of them would end the event loop without a word.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol
+
+from controller.rules import (
+    COUNTED,
+    Action,
+    Goto,
+    Learn,
+    Load,
+    Move,
+    Multipath,
+    Output,
+    Resubmit,
+    Rule,
+    SetField,
+)
+from pricing.errors import WardropError
+
+PACKAGES = {"os-ken": "os_ken", "ryu": "ryu"}
+"""Frameworks by name: the package that each is imported as."""
+
+SYMMETRIC_L3L4_UDP = 3
+"""Nicira's hash of addresses, protocol and ports, UDP's included; the frameworks have no name for it."""
+
+
+class Listener(Protocol):
+    """What hears of switches. Called from the framework's threads."""
+
+    def connected(self, datapath: Any) -> None:
+        """A switch has said hello and who it is; `datapath.id` is its number."""
+
+    def gone(self, datapath: Any) -> None:
+        """A switch's connection has ended."""
+
+    def received(self, datapath: Any, message: Any) -> None:
+        """An error, a barrier's reply or counters came."""
+
+    def failed(self, error: Exception) -> None:
+        """A handler failed."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A loaded framework: its names for OpenFlow 1.3, and how to start it."""
+
+    name: str
+    version: str
+    package: str
+    hub: Any
+    ofproto: Any
+    parser: Any
+
+    def spawn(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Run a function beside the others: in a thread, or in eventlet's green one."""
+        threading.Thread(target=function, args=arguments, daemon=True).start()
+
+    def listen(self, listener: Listener, host: str, port: int) -> None:
+        """Accept switches on host:port from now on, and tell the listener; returns at once."""
+        config = importlib.import_module(f"{self.package}.cfg").CONF
+        base = importlib.import_module(f"{self.package}.base.app_manager")
+        # The manager comes before the controller: the other order is a circular import.
+        importlib.import_module(f"{self.package}.controller.controller")
+        config(args=[f"--ofp-listen-host={host}", f"--ofp-tcp-listen-port={port}"], default_config_files=[])
+        manager = base.AppManager.get_instance()
+        manager.load_apps([f"{self.package}.controller.ofp_handler"])
+        manager.applications_cls["wardrop"] = _application(self, listener)
+        manager.instantiate_apps(**manager.create_contexts())
+
+    def flow_mod(self, datapath: Any, kind: str, rule: Rule) -> Any:
+        """The message that adds, modifies or deletes one rule."""
+        of, parser = self.ofproto, self.parser
+        command = {"add": of.OFPFC_ADD, "modify": of.OFPFC_MODIFY_STRICT, "delete": of.OFPFC_DELETE_STRICT}[kind]
+        goto = [parser.OFPInstructionGotoTable(action.table) for action in rule.actions if isinstance(action, Goto)]
+        actions = [self._action(action) for action in rule.actions if not isinstance(action, Goto)]
+        apply = [parser.OFPInstructionActions(of.OFPIT_APPLY_ACTIONS, actions)] if actions else []
+        return parser.OFPFlowMod(
+            datapath,
+            cookie=rule.cookie,
+            table_id=rule.table,
+            command=command,
+            priority=rule.priority,
+            out_port=of.OFPP_ANY,
+            out_group=of.OFPG_ANY,
+            match=parser.OFPMatch(**dict(rule.match)),
+            instructions=[] if kind == "delete" else apply + goto,
+        )
+
+    def wipe(self, datapath: Any) -> Any:
+        """The message that deletes every rule of a switch."""
+        of = self.ofproto
+        return self.parser.OFPFlowMod(
+            datapath,
+            table_id=of.OFPTT_ALL,
+            command=of.OFPFC_DELETE,
+            out_port=of.OFPP_ANY,
+            out_group=of.OFPG_ANY,
+        )
+
+    def port_counters(self, datapath: Any) -> Any:
+        """The message that asks for the counters of all ports."""
+        return self.parser.OFPPortStatsRequest(datapath, 0, self.ofproto.OFPP_ANY)
+
+    def rule_counters(self, datapath: Any) -> Any:
+        """The message that asks for the counters of the rules whose cookie says `COUNTED`."""
+        of = self.ofproto
+        return self.parser.OFPFlowStatsRequest(
+            datapath, 0, of.OFPTT_ALL, of.OFPP_ANY, of.OFPG_ANY, COUNTED, COUNTED, self.parser.OFPMatch()
+        )
+
+    def _action(self, action: Action) -> Any:
+        parser = self.parser
+        match action:
+            case Output(port):
+                return parser.OFPActionOutput(port)
+            case SetField(field, value):
+                return parser.OFPActionSetField(**{field: value})
+            case Load(field, value, first, bits):
+                return parser.NXActionRegLoad(_bits(first, bits), field, value)
+            case Move(source, field, bits, first):
+                return parser.NXActionRegMove(source, field, bits, dst_ofs=first)
+            case Multipath(slots, field):
+                # basis 0; algorithm 0 is modulo_n; the last slot is named, not their number
+                return parser.NXActionMultipath(SYMMETRIC_L3L4_UDP, 0, 0, slots - 1, 0, _bits(0, 16), field)
+            case Resubmit(table):
+                return parser.NXActionResubmitTable(table_id=table)
+            case Learn():
+                return self._learn(action)
+        raise TypeError(f"{action} has no OpenFlow action")
+
+    def _learn(self, learn: Learn) -> Any:
+        parser = self.parser
+        fixed = (("eth_type_nxm", 0x0800, 16), ("ip_proto_nxm", 6, 8))
+        copied = (("ipv4_src_nxm", 32), ("ipv4_dst_nxm", 32), ("tcp_src_nxm", 16), ("tcp_dst_nxm", 16))
+        return parser.NXActionLearn(
+            table_id=learn.table,
+            specs=[
+                *(parser.NXFlowSpecMatch(src=value, dst=(field, 0), n_bits=bits) for field, value, bits in fixed),
+                *(parser.NXFlowSpecMatch(src=(field, 0), dst=(field, 0), n_bits=bits) for field, bits in copied),
+                parser.NXFlowSpecLoad(src=(learn.field, 0), dst=(learn.field, 0), n_bits=32),
+            ],
+            idle_timeout=learn.idle_timeout,
+            priority=learn.priority,
+        )
+
+
+def _bits(first: int, bits: int) -> int:
+    """Nicira's way to say 'bits first .. first + bits - 1' in one number."""
+    return (first << 6) | (bits - 1)
+
+
+def load(name: str) -> Framework:
+    """Load a framework by name and prepare this process for it.
+
+    Raises
+    ------
+    WardropError
+        When the name is none of `PACKAGES`, or the framework is not installed.
+    """
+    if name not in PACKAGES:
+        near = get_close_matches(name, PACKAGES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"{', '.join(PACKAGES)} are accepted"
+        raise WardropError(f"framework {name!r} is unknown: {hint}")
+    package = PACKAGES[name]
+    try:
+        release = version(name)
+        if name == "ryu":
+            # Ryu 4.34 asks for a name that eventlet has since dropped.
+            vars(importlib.import_module("eventlet.wsgi")).setdefault("ALREADY_HANDLED", object())
+        hub = importlib.import_module(f"{package}.lib.hub")
+    except (ImportError, PackageNotFoundError) as error:
+        raise WardropError(f"framework {name} is not installed ({error}): run bin/wardrop setup") from error
+    hub.patch()
+    ofproto = importlib.import_module(f"{package}.ofproto.ofproto_v1_3")
+    parser = importlib.import_module(f"{package}.ofproto.ofproto_v1_3_parser")
+    return Framework(name, release, package, hub, ofproto, parser)
+
+
+def _application(framework: Framework, listener: Listener) -> type[Any]:
+    """The application class of a framework: it guards, and hands on."""
+    base: Any = importlib.import_module(f"{framework.package}.base.app_manager")
+    events: Any = importlib.import_module(f"{framework.package}.controller.ofp_event")
+    handler: Any = importlib.import_module(f"{framework.package}.controller.handler")
+    parent: Any = getattr(base, "OSKenApp", None) or base.RyuApp
+
+    def guarded(function: Callable[..., None], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except Exception as error:
+            listener.failed(error)
+
+    class Events(parent):  # type: ignore[misc]
+        OFP_VERSIONS = (framework.ofproto.OFP_VERSION,)
+
+        @handler.set_ev_cls(events.EventOFPStateChange, [handler.MAIN_DISPATCHER, handler.DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
+        def state(self, event: Any) -> None:
+            alive = event.state == handler.MAIN_DISPATCHER
+            guarded(listener.connected if alive else listener.gone, event.datapath)
+
+        @handler.set_ev_cls(  # type: ignore[untyped-decorator]
+            [
+                events.EventOFPErrorMsg,
+                events.EventOFPBarrierReply,
+                events.EventOFPPortStatsReply,
+                events.EventOFPFlowStatsReply,
+            ],
+            handler.MAIN_DISPATCHER,
+        )
+        def message(self, event: Any) -> None:
+            guarded(listener.received, event.msg.datapath, event.msg)
+
+    return Events

@@ -1,0 +1,266 @@
+"""What Prometheus is told: every metric is declared once, in `METRICS`, and read from the last record line.
+
+Names follow Prometheus' conventions: one prefix, base units, the unit in the name, `_total` for counters. A series
+whose link, server, session or route is gone goes away with it, and a value that is not known has no sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pricing.network import Network
+
+TICK_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Upper ends of the tick durations' histogram, s."""
+
+Sample = tuple[tuple[str, ...], float | None]
+Line = Mapping[str, Any]
+
+
+@dataclass
+class Totals:
+    """What only grows: ticks by outcome, rules changed, errors by kind, tick durations."""
+
+    ticks: int = 0
+    failed: int = 0
+    rules: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    tick_s: list[int] = field(default_factory=lambda: [0] * (len(TICK_BUCKETS) + 1))
+    tick_sum: float = 0.0
+
+    def add(self, seconds: float, rules: int, error: str | None) -> None:
+        """Count one tick; `error` is the kind of error that ended it."""
+        self.ticks += 1
+        self.rules += rules
+        self.tick_sum += seconds
+        self.tick_s[sum(seconds > bound for bound in TICK_BUCKETS)] += 1
+        if error:
+            self.failed += 1
+            self.errors[error] = self.errors.get(error, 0) + 1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What metrics are read from."""
+
+    network: Network
+    line: Line
+    totals: Totals
+
+
+Read = Callable[[Snapshot], Iterable[Sample]]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One metric: its name, kind, help, unit and labels, and how it is read; the histogram is read from the totals."""
+
+    name: str
+    kind: Literal["gauge", "counter", "histogram"]
+    help: str
+    unit: str
+    labels: tuple[str, ...]
+    read: Read | None = None
+
+
+def _links(key: str) -> Read:
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        for link, row in zip(seen.network.links, seen.line.get("links", ()), strict=False):
+            yield link.key, row[key]
+
+    return samples
+
+
+def _servers(key: str) -> Read:
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        for server, row in zip(seen.network.servers, seen.line.get("servers", ()), strict=False):
+            yield (server.name,), row[key]
+
+    return samples
+
+
+def _sessions(key: str) -> Read:
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        for name, value in seen.line.get(key, {}).items():
+            yield (name,), value
+
+    return samples
+
+
+def _splits(key: str) -> Read:
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        for name, split in seen.line.get(key, {}).items():
+            for route, weight in split:
+                yield (name, route), weight
+
+    return samples
+
+
+def _value(key: str) -> Read:
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        yield (), seen.line.get(key)
+
+    return samples
+
+
+def _total(key: str) -> Read:
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        yield (), getattr(seen.totals, key)
+
+    return samples
+
+
+def _errors(seen: Snapshot) -> Iterator[Sample]:
+    for kind, count in sorted(seen.totals.errors.items()):
+        yield (kind,), count
+
+
+def _policy(seen: Snapshot) -> Iterator[Sample]:
+    if "policy" in seen.line:
+        yield (seen.line["policy"],), 1.0
+
+
+_LINK, _SERVER, _SESSION, _SPLIT = ("src", "dst"), ("server",), ("session",), ("session", "route")
+
+METRICS: tuple[Declared, ...] = (
+    Declared("wardrop_link_load_bits_per_second", "gauge", "Load of a link, measured", "bit/s", _LINK, _links("load")),
+    Declared(
+        "wardrop_link_utilization_ratio", "gauge", "Load of a link by its capacity", "1", _LINK, _links("utilization")
+    ),
+    Declared("wardrop_link_price_seconds", "gauge", "Marginal cost of a link", "s a bit/bit", _LINK, _links("price")),
+    Declared("wardrop_link_delay_seconds", "gauge", "Delay of a link by the model", "s", _LINK, _links("delay")),
+    Declared("wardrop_link_measurement_age_seconds", "gauge", "Age of a link's measurement", "s", _LINK, _links("age")),
+    Declared(
+        "wardrop_server_load_work_per_second",
+        "gauge",
+        "Load of a server, measured",
+        "work/s",
+        _SERVER,
+        _servers("load"),
+    ),
+    Declared(
+        "wardrop_server_utilization_ratio",
+        "gauge",
+        "Load of a server by its capacity",
+        "1",
+        _SERVER,
+        _servers("utilization"),
+    ),
+    Declared("wardrop_server_price_seconds", "gauge", "Marginal cost of a server", "s", _SERVER, _servers("price")),
+    Declared(
+        "wardrop_server_delay_seconds", "gauge", "Delay of a server by the model", "s", _SERVER, _servers("delay")
+    ),
+    Declared(
+        "wardrop_server_measurement_age_seconds",
+        "gauge",
+        "Age of a server's measurement",
+        "s",
+        _SERVER,
+        _servers("age"),
+    ),
+    Declared(
+        "wardrop_session_offered_bits_per_second",
+        "gauge",
+        "What a session offers at its ingress",
+        "bit/s",
+        _SESSION,
+        _sessions("offered"),
+    ),
+    Declared(
+        "wardrop_session_delivered_bits_per_second",
+        "gauge",
+        "What of a session leaves the last switches",
+        "bit/s",
+        _SESSION,
+        _sessions("delivered"),
+    ),
+    Declared(
+        "wardrop_session_measurement_age_seconds",
+        "gauge",
+        "Age of a session's offered rate",
+        "s",
+        _SESSION,
+        _sessions("session_ages"),
+    ),
+    Declared(
+        "wardrop_split_decided_ratio", "gauge", "Decided weight of a session's route", "1", _SPLIT, _splits("decided")
+    ),
+    Declared(
+        "wardrop_split_realised_ratio",
+        "gauge",
+        "Share of a session's packets on a route, a mean of some ticks",
+        "1",
+        _SPLIT,
+        _splits("realised"),
+    ),
+    Declared("wardrop_gap_ratio", "gauge", "Gap of the allocation to its lower bound", "1", (), _value("gap")),
+    Declared(
+        "wardrop_kkt_residual_seconds",
+        "gauge",
+        "Most that a used route's marginal cost exceeds the cheapest one's",
+        "s",
+        (),
+        _value("kkt_residual"),
+    ),
+    Declared(
+        "wardrop_objective_seconds", "gauge", "Mean delay of the allocation by the model", "s", (), _value("objective")
+    ),
+    Declared("wardrop_optimum_seconds", "gauge", "Least mean delay by the model", "s", (), _value("optimum")),
+    Declared("wardrop_policy_info", "gauge", "1 for the policy in force", "1", ("policy",), _policy),
+    Declared("wardrop_tick_duration_seconds", "histogram", "Duration of a tick", "s", ()),
+    Declared("wardrop_ticks_total", "counter", "Ticks", "1", (), _total("ticks")),
+    Declared("wardrop_ticks_failed_total", "counter", "Ticks that kept the rules before", "1", (), _total("failed")),
+    Declared("wardrop_rules_changed_total", "counter", "Rules added, modified or deleted", "1", (), _total("rules")),
+    Declared("wardrop_errors_total", "counter", "Errors by kind", "1", ("kind",), _errors),
+)
+
+
+class Exporter(Collector):
+    """The metrics of the last record line; the ticks put it here, scrapes read it."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.line: Line = {}
+        self.totals = Totals()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """One family for each declared metric."""
+        seen = Snapshot(self.network, self.line, self.totals)
+        for metric in METRICS:
+            if metric.read is None:
+                yield self._histogram(metric)
+                continue
+            make = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
+            family = make(metric.name, metric.help, labels=metric.labels)
+            for labels, value in metric.read(seen):
+                if value is not None:
+                    family.add_metric(labels, value)
+            yield family
+
+    def _histogram(self, metric: Declared) -> Metric:
+        bounds = [*map(str, TICK_BUCKETS), "+Inf"]
+        reached = [sum(self.totals.tick_s[: place + 1]) for place in range(len(bounds))]
+        family = HistogramMetricFamily(metric.name, metric.help)
+        family.add_metric([], list(zip(bounds, reached, strict=True)), self.totals.tick_sum)
+        return family
+
+    def text(self) -> bytes:
+        """The answer to a scrape, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+def table() -> str:
+    """The metrics as rows of Markdown, for the README."""
+    rows = ["| metric | kind | unit | labels | meaning |", "|---|---|---|---|---|"]
+    for metric in METRICS:
+        labels = ", ".join(metric.labels) or "-"
+        rows.append(f"| `{metric.name}` | {metric.kind} | {metric.unit} | {labels} | {metric.help} |")
+    return "\n".join(rows) + "\n"

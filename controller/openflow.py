@@ -1,0 +1,235 @@
+"""The one place that sends: a delta becomes messages in a safe order, and each is acknowledged before the next phase.
+
+A packet meets the tables from the first to the last, and switches from the ingress to the egress. So rules are added
+from the end: where labels lead (tables 5, 4, 3), then the slots that name labels (2), then what admits packets to the
+slots (0). After each phase every switch answers a barrier. Deletes come last, in the opposite order. A packet never
+meets a rule that leads to nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from controller.framework import Framework
+from controller.measure import Count, Key
+from controller.pipeline import ADMIT, BACKGROUND, FORWARD, PINS, SLOTS, STAMP
+from controller.rules import Change, Delta
+from pricing.errors import InstallError
+
+PHASES: tuple[tuple[bool, frozenset[int]], ...] = (
+    (False, frozenset({BACKGROUND, FORWARD, STAMP, PINS})),
+    (False, frozenset({SLOTS})),
+    (False, frozenset({ADMIT})),
+    (True, frozenset({ADMIT})),
+    (True, frozenset({SLOTS})),
+    (True, frozenset({BACKGROUND, FORWARD, STAMP, PINS})),
+)
+"""(whether rules are deleted, tables) of each phase."""
+
+Phase = tuple[Change, ...]
+Messages = list[tuple[str, Any]]
+"""What each message does, in words, and the message."""
+
+
+def phases(delta: Delta) -> tuple[Phase, ...]:
+    """The changes of a delta in the order in which they may be sent, a barrier after each phase; empty phases left out.
+
+    Within a phase the order does not matter: what one phase adds is reached only through a later one.
+    """
+    found = []
+    for deletes, tables in PHASES:
+        found.append(tuple(c for c in delta if (c.kind == "delete") is deletes and c.rule.table in tables))
+    return tuple(phase for phase in found if phase)
+
+
+@dataclass
+class _Exchange:
+    """Messages on their way, and what came back."""
+
+    waits: set[tuple[int, int]] = field(default_factory=set)
+    meanings: dict[tuple[int, int], str] = field(default_factory=dict)
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    replies: list[tuple[int, float, Any]] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Switchboard:
+    """The switches that are connected, and the exchange of messages with them.
+
+    It is a `framework.Listener`: its first four methods are called from the framework's threads, the others from the
+    one that runs the ticks.
+
+    Parameters
+    ----------
+    framework : Framework
+    names : mapping of datapath id to switch name
+    """
+
+    def __init__(self, framework: Framework, names: Mapping[int, str]) -> None:
+        self.framework = framework
+        self.names = dict(names)
+        self.datapaths: dict[Any, Any] = {}
+        self.arrivals: list[str] = []
+        self.failures: list[Exception] = []
+        self._changed = threading.Condition()
+        self._xids = itertools.count(1 << 24)
+        self._exchange = _Exchange()
+
+    def connected(self, datapath: Any) -> None:
+        """Note a switch; one that the plant does not know is left alone."""
+        if datapath.id in self.names:
+            with self._changed:
+                self.datapaths[datapath.id] = datapath
+                self.arrivals.append(self.names[datapath.id])
+                self._changed.notify_all()
+
+    def gone(self, datapath: Any) -> None:
+        """Forget a switch, unless it is back already by another connection."""
+        with self._changed:
+            if datapath.id in self.datapaths and self.datapaths[datapath.id] is datapath:
+                del self.datapaths[datapath.id]
+                self._changed.notify_all()
+
+    def received(self, datapath: Any, message: Any) -> None:
+        """Match a reply or an error with what was asked."""
+        exchange, key = self._exchange, (datapath.id, message.xid)
+        if isinstance(message, self.framework.parser.OFPErrorMsg):
+            if key in exchange.meanings or key in exchange.waits:
+                what = exchange.meanings.get(key, "a request for counters")
+                code = f"OpenFlow error type {message.type} code {message.code}"
+                exchange.errors.append((self.names[datapath.id], f"{what}: {code}"))
+                exchange.waits.discard(key)
+        elif key in exchange.waits:
+            if not isinstance(message, self.framework.parser.OFPBarrierReply):
+                exchange.replies.append((datapath.id, monotonic(), message))
+                if message.flags & self.framework.ofproto.OFPMPF_REPLY_MORE:
+                    return
+            exchange.waits.discard(key)
+        if not exchange.waits:
+            exchange.done.set()
+
+    def failed(self, error: Exception) -> None:
+        """Keep a handler's failure for the next tick to report."""
+        self.failures.append(error)
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the switches that are not connected."""
+        return sorted(name for dpid, name in self.names.items() if dpid not in self.datapaths)
+
+    def wait_for_all(self, timeout: float) -> None:
+        """Wait until every switch of the plant is connected.
+
+        Raises
+        ------
+        InstallError
+            When the time is over; it names the missing switches.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self.missing, timeout):
+                raise InstallError(
+                    f"{len(self.missing)} of {len(self.names)} switches did not connect within {timeout:.0f} s: "
+                    f"{', '.join(self.missing[:8])}; check that their controller is this address"
+                )
+
+    def arrived(self) -> list[str]:
+        """Names of the switches that connected since the last call."""
+        with self._changed:
+            names, self.arrivals = sorted(set(self.arrivals)), []
+            return names
+
+    def install(self, delta: Delta, timeout: float) -> None:
+        """Send a delta, phase by phase, and wait for every barrier.
+
+        Raises
+        ------
+        InstallError
+            When a switch is not connected, refuses a rule (naming switch, rule and OpenFlow's code) or does not
+            answer its barrier within `timeout` seconds.
+        """
+        for phase in phases(delta):
+            messages: dict[int, Messages] = {}
+            for change in phase:
+                datapath = self._datapath(change.switch)
+                message = self.framework.flow_mod(datapath, change.kind, change.rule)
+                messages.setdefault(datapath.id, []).append((f"{change.kind} {change.rule}", message))
+            self._confirm(messages, timeout)
+
+    def wipe(self, switches: Iterable[str], timeout: float) -> None:
+        """Delete every rule of switches whose rules are not known.
+
+        Raises
+        ------
+        InstallError
+            As `install`.
+        """
+        datapaths = [self._datapath(name) for name in switches]
+        self._confirm({path.id: [("delete all rules", self.framework.wipe(path))] for path in datapaths}, timeout)
+
+    def counts(self, timeout: float) -> tuple[dict[Key, Count], list[str]]:
+        """Counters of all ports and counted rules of the switches that answer, and a line for each that does not."""
+        found: dict[Key, Count] = {}
+        silent = dict.fromkeys(self.missing, "not connected")
+        for request in (self.framework.port_counters, self.framework.rule_counters):
+            exchange = self._ask({dpid: [] for dpid in sorted(self.datapaths)}, request, timeout)
+            silent.update({self.names[dpid]: f"no counters within {timeout} s" for dpid, _ in exchange.waits})
+            silent.update(dict(exchange.errors))
+            for dpid, when, message in exchange.replies:
+                found.update(_counts(self.names[dpid], when, message.body))
+        return found, [f"switch {name}: {why}" for name, why in sorted(silent.items())]
+
+    def _datapath(self, name: str) -> Any:
+        for dpid, datapath in list(self.datapaths.items()):
+            if self.names[dpid] == name:
+                return datapath
+        raise InstallError(f"switch {name} is not connected; its rules stay as they were acknowledged")
+
+    def _confirm(self, messages: dict[int, Messages], timeout: float) -> None:
+        exchange = self._ask(messages, self.framework.parser.OFPBarrierRequest, timeout)
+        if exchange.errors:
+            more = f" ({len(exchange.errors) - 1} more)" if len(exchange.errors) > 1 else ""
+            name, what = exchange.errors[0]
+            raise InstallError(f"switch {name} refused: {what}{more}")
+        if exchange.waits:
+            names = ", ".join(sorted(self.names[dpid] for dpid, _ in exchange.waits))
+            raise InstallError(f"switch {names}: no answer to a barrier within {timeout} s; is Open vSwitch alive?")
+
+    def _ask(self, messages: dict[int, Messages], closing: Callable[[Any], Any], timeout: float) -> _Exchange:
+        """Send messages and a closing request to each switch, and wait until all of these are answered."""
+        exchange = self._exchange = _Exchange()
+        buffers: list[tuple[Any, bytes]] = []
+        for dpid, batch in messages.items():
+            datapath = self.datapaths.get(dpid)
+            if datapath is None:
+                continue
+            buffer = bytearray()
+            for what, message in [*batch, ("", closing(datapath))]:
+                message.set_xid(next(self._xids))
+                message.serialize()
+                buffer += message.buf
+                if what:
+                    exchange.meanings[dpid, message.xid] = what
+                else:
+                    exchange.waits.add((dpid, message.xid))
+            buffers.append((datapath, bytes(buffer)))
+        for datapath, data in buffers:
+            datapath.send(data)
+        if buffers:
+            exchange.done.wait(timeout)
+        self._exchange = _Exchange()  # what comes later is nobody's answer
+        return exchange
+
+
+def _counts(switch: str, when: float, body: Iterable[Any]) -> Iterator[tuple[Key, Count]]:
+    """Counters of one reply: of ports, in and out, or of rules."""
+    for entry in body:
+        if hasattr(entry, "port_no"):
+            yield ("in", switch, entry.port_no), Count(entry.rx_packets, entry.rx_bytes, when)
+            yield ("out", switch, entry.port_no), Count(entry.tx_packets, entry.tx_bytes, when)
+        else:
+            yield ("rule", switch, entry.cookie), Count(entry.packet_count, entry.byte_count, when)

@@ -1,0 +1,142 @@
+"""What the controller is told at its start: the network, and what its names are in OpenFlow.
+
+Both are files, written by whoever built the testbed: `network.json` is a `Network` with its fields by name,
+`plant.json` says which datapath, port and address each name has. Both are checked here, once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pricing.errors import TopologyError
+from pricing.network import Link, Network, Node, Server, Session, SizeLaw
+
+FLOW_PORT, SERVICE_PORT = 20_000, 7_000
+"""UDP ports of a session's flows, from the first on, and of what they are sent to."""
+
+
+@dataclass(frozen=True)
+class SwitchPlant:
+    """A node's switch: its datapath id, and its port towards each neighbour."""
+
+    dpid: int
+    ports: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class HostPlant:
+    """A host: the node and the port where it is, its addresses, its role and its sessions."""
+
+    node: str
+    port: int
+    ip: str
+    mac: str
+    role: str
+    sessions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Switches, hosts and service addresses by name, and the namespace of the testbed (empty for our own)."""
+
+    netns: str
+    switches: Mapping[str, SwitchPlant]
+    hosts: Mapping[str, HostPlant]
+    services: Mapping[str, str]
+
+    def source(self, session: Session) -> str:
+        """Name of the host where the session's packets enter."""
+        return self._host_at(session.source)
+
+    def ends(self, session: Session) -> tuple[str, ...]:
+        """Names of the hosts that may receive the session's packets."""
+        if session.kind == "anycast":
+            return session.destinations
+        return (self._host_at(session.destinations[0]),)
+
+    def address(self, session: Session) -> str:
+        """IP address that the session's packets are sent to."""
+        if session.kind == "anycast":
+            return self.services[session.service or session.name]
+        return self.hosts[self._host_at(session.destinations[0])].ip
+
+    def _host_at(self, node: str) -> str:
+        return next(name for name, host in self.hosts.items() if host.node == node and host.role != "server")
+
+
+def plant_from_json(text: str, network: Network) -> Plant:
+    """The plant of a network, from the text of `plant.json`.
+
+    Raises
+    ------
+    TopologyError
+        With every name of the network that has no counterpart in the plant, a line each.
+    """
+    try:
+        data = json.loads(text)
+        plant = Plant(
+            data.get("netns", ""),
+            {name: SwitchPlant(**value) for name, value in data["switches"].items()},
+            {
+                name: HostPlant(**{**value, "sessions": tuple(value["sessions"])})
+                for name, value in data["hosts"].items()
+            },
+            dict(data["services"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TopologyError(
+            f"not a plant: {type(error).__name__} {error}; the fields of plant.json are accepted"
+        ) from error
+    problems = [
+        f"node {node.name!r}: no switch in the plant" for node in network.nodes if node.name not in plant.switches
+    ]
+    for link in network.links:
+        if link.src in plant.switches and link.dst not in plant.switches[link.src].ports:
+            problems.append(f"link {link}: the switch {link.src!r} has no port towards {link.dst!r} in the plant")
+    problems += [
+        f"server {server.name!r}: no host in the plant" for server in network.servers if server.name not in plant.hosts
+    ]
+    for session in network.sessions:
+        try:
+            plant.source(session), plant.ends(session), plant.address(session)
+        except (StopIteration, KeyError):
+            problems.append(f"session {session.name}: its host, or the address it sends to, is not in the plant")
+    if problems:
+        raise TopologyError("\n".join(problems))
+    return plant
+
+
+def network_to_json(network: Network) -> str:
+    """The text of `network.json`: equal networks give equal bytes."""
+    return json.dumps(asdict(network), indent=1, sort_keys=True) + "\n"
+
+
+def network_from_json(text: str) -> Network:
+    """The network that `network_to_json` wrote.
+
+    Raises
+    ------
+    TopologyError
+        When the text is not a network, or its parts do not fit.
+    """
+
+    def session(value: dict[str, Any]) -> Session:
+        destinations = tuple(value.pop("destinations"))
+        return Session(**{**value, "size": SizeLaw(**value["size"])}, destinations=destinations)
+
+    try:
+        data = json.loads(text)
+        return Network(
+            data["name"],
+            tuple(Node(**value) for value in data["nodes"]),
+            tuple(Link(**value) for value in data["links"]),
+            tuple(Server(**value) for value in data["servers"]),
+            tuple(session(value) for value in data["sessions"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TopologyError(
+            f"not a network: {type(error).__name__} {error}; the fields of pricing.network.Network are accepted"
+        ) from error

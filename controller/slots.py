@@ -1,0 +1,116 @@
+"""Dealing hash slots to routes so that the split comes out as decided, and few slots move.
+
+A session's packets fall into N slots by their hash; the ingress switch has one rule for each slot. The decided
+weights become whole slots by the method of largest remainders (Hamilton): each route gets the whole part of its
+quota w N, the slots left go to the largest remainders. Against the deal before, only the surplus of routes that now
+have fewer slots changes hands: to move x points of traffic, x points of the slots move, and at most one slot a route
+more for rounding.
+
+Where it is known what each slot carries, slots are dealt by that: equal flows are binomial over slots, 200 flows miss
+a split of one half by 3.5 points (one standard error), and dealing by rate takes this error back to the size of one
+slot's traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pricing.values import FloatArray
+
+UNSEEN = 0.02
+"""Share of a session's traffic that is taken to spread evenly over all slots, known flows or not."""
+
+
+def quotas(weights: Mapping[int, float], slots: int) -> dict[int, int]:
+    """Whole slots for each route number by largest remainders; they add up to `slots`.
+
+    >>> quotas({1: 0.5, 2: 0.3, 3: 0.2}, 8)
+    {1: 4, 2: 2, 3: 2}
+    """
+    total = sum(weights.values())
+    exact = {number: weight / total * slots for number, weight in sorted(weights.items())}
+    whole = {number: int(quota + 1e-9) for number, quota in exact.items()}
+    left = slots - sum(whole.values())
+    for number in sorted(exact, key=lambda number: (whole[number] - exact[number], number))[:left]:
+        whole[number] += 1
+    return whole
+
+
+def deal(
+    weights: Mapping[int, float],
+    slots: int,
+    before: Sequence[int] = (),
+    rates: FloatArray | None = None,
+) -> tuple[int, ...]:
+    """The route number of each slot.
+
+    Parameters
+    ----------
+    weights : mapping of route number to weight
+        Decided split; weights above 0.
+    slots : int
+        Number N of slots.
+    before : sequence of int
+        The deal before, of length N; empty at the start.
+    rates : array of shape (N,), optional
+        What each slot carries, in any unit. Without it each slot counts the same.
+
+    Returns
+    -------
+    tuple of int
+        Of length N.
+
+    Notes
+    -----
+    With equal slots at most N times half the sum of |change of weight| slots move, and one more for each route.
+    O(N log N).
+    """
+    if rates is None or not np.any(rates > 0):
+        return _deal_equal(quotas(weights, slots), before)
+    carried = rates / rates.sum() * (1 - UNSEEN) + UNSEEN / slots
+    total = sum(weights.values())
+    return _deal_rated({number: weight / total for number, weight in sorted(weights.items())}, carried, before)
+
+
+def _deal_equal(wanted: dict[int, int], before: Sequence[int]) -> tuple[int, ...]:
+    """Keep what may stay, hand the rest to the routes that lack slots, in the order of their numbers."""
+    lacking = dict(wanted)
+    result: list[int] = []
+    open_slots: list[int] = []
+    for slot, number in enumerate(before or [0] * sum(wanted.values())):
+        if lacking.get(number, 0) > 0:
+            lacking[number] -= 1
+        else:
+            open_slots.append(slot)
+        result.append(number)
+    receivers = [number for number in sorted(lacking) for _ in range(lacking[number])]
+    for slot, number in zip(open_slots, receivers, strict=True):
+        result[slot] = number
+    return tuple(result)
+
+
+def _deal_rated(shares: dict[int, float], carried: FloatArray, before: Sequence[int]) -> tuple[int, ...]:
+    """Move slots from routes that carry too much to routes that carry too little, each as large as fits.
+
+    A slot moves only where that brings both routes nearer to their shares in sum, so the loop ends.
+    """
+    result = np.array(before if len(before) else np.zeros(carried.size), dtype=np.int64)
+    numbers = np.array(list(shares), dtype=np.int64)
+    lacking = np.array([share - carried[result == number].sum() for number, share in shares.items()])
+    order = np.argsort(-carried, kind="stable")
+    for slot in order:  # slots of routes that are no longer wanted, the largest first, to who lacks most
+        if result[slot] not in shares:
+            taker = int(np.argmax(lacking))
+            lacking[taker] -= carried[slot]
+            result[slot] = numbers[taker]
+    place = {number: index for index, number in enumerate(shares)}
+    for slot in order:
+        giver, taker = place[int(result[slot])], int(np.argmax(lacking))
+        size = carried[slot]
+        if size < 2 * min(-lacking[giver], lacking[taker]):
+            lacking[giver] += size
+            lacking[taker] -= size
+            result[slot] = numbers[taker]
+    return tuple(int(number) for number in result)

@@ -1,0 +1,257 @@
+"""One tick as functions of values: measure, price, decide, compile, diff.
+
+What the controller knows between ticks is one frozen `State`. A tick first learns from counters (`learn`), which never
+fails, then plans (`plan`), which may: a policy that finds no answer, a rule that no table declares. The caller sends
+the plan's delta and says how that went: `acknowledged` or `refused`. Until then the last acknowledged rules stand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from controller.compile import Fabric, compile_rules
+from controller.hashing import UDP, slots_of
+from controller.labels import Labels
+from controller.measure import EMPTY, Counts, Measured, Meter, Reader, read
+from controller.plant import FLOW_PORT, SERVICE_PORT
+from controller.rules import Delta, RuleSet, Unknown, applied, diff, doubted
+from controller.slots import deal
+from pricing.errors import WardropError
+from pricing.joint.certificate import certify
+from pricing.joint.optimum import optimum
+from pricing.network import Allocation
+from pricing.policy import Policy
+from pricing.problem import evaluate
+from pricing.values import Decision, FloatArray, Loads
+
+SMOOTHING = 0.2
+"""Part of a new tick in the smoothed offered rates (for the gap) and realised splits: a mean over some five ticks."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that one tick leaves to the next.
+
+    Parameters
+    ----------
+    offered : array of shape (K,)
+        Smoothed bit/s of each session, at which allocations are judged.
+    carried : mapping of session name to {route number: packets/s}
+        Smoothed, by the labels' counters.
+    best : Allocation, optional
+        The last optimum, from which the next is found quickly.
+    """
+
+    tick: int
+    policy: Policy
+    labels: Labels
+    deals: Mapping[str, tuple[int, ...]]
+    installed: RuleSet
+    meter: Meter
+    offered: FloatArray
+    measured: Measured | None = None
+    decision: Decision | None = None
+    carried: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    best: Allocation | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a tick wants: the decision, its rules, and what is to be sent."""
+
+    decision: Decision
+    labels: Labels
+    deals: Mapping[str, tuple[int, ...]]
+    delta: Delta
+
+
+def first_state(fabric: Fabric, policy: Policy) -> State:
+    """Before the first tick: nothing installed, nothing measured, sessions taken to offer their nominal rates."""
+    offered = np.array([session.rate for session in fabric.network.sessions], dtype=float)
+    return State(0, policy, Labels(), {}, {}, EMPTY, offered)
+
+
+def learn(fabric: Fabric, state: State, counts: Counts, now: float) -> State:
+    """The state after new counters; loads that were never measured are those of the model."""
+    meter = read(state.meter, counts)
+    nominal = np.array([session.rate for session in fabric.network.sessions], dtype=float)
+    if state.decision is None:
+        assumed = Loads(np.zeros(len(fabric.network.links)), np.zeros(len(fabric.network.servers)), nominal)
+    else:
+        assumed = evaluate(fabric.network, state.decision.allocation, nominal).loads
+    measured = Reader(fabric, state.labels, meter, now).measured(assumed)
+    seen = np.isfinite(measured.session_ages)
+    ever = state.measured is not None and bool(np.any(np.isfinite(state.measured.session_ages)))
+    part = np.where(seen, SMOOTHING if ever else 1.0, 0.0)
+    offered = state.offered + part * (measured.loads.offered - state.offered)
+    carried = {
+        name: {
+            number: state.carried.get(name, {}).get(number, rate) * (1 - SMOOTHING) + SMOOTHING * rate
+            for number, rate in rates.items()
+        }
+        for name, rates in measured.carried.items()
+    }
+    return replace(state, tick=state.tick + 1, meter=meter, measured=measured, offered=offered, carried=carried)
+
+
+def plan(fabric: Fabric, state: State) -> Plan:
+    """Price, decide, compile, diff.
+
+    Raises
+    ------
+    WardropError
+        Whatever the policy or the compiler finds wrong.
+    """
+    network = fabric.network
+    if state.measured is None:
+        loads = Loads(np.zeros(len(network.links)), np.zeros(len(network.servers)), state.offered)
+    else:
+        loads = state.measured.loads
+    decision = state.policy.decide(network, loads, state.decision.state if state.decision else None)
+    labels = state.labels.given(fabric.paths(decision.allocation))
+    deals = {}
+    for session in network.sessions:
+        weights = {
+            labels.numbers[fabric.there(route)]: weight
+            for route, weight in decision.allocation.splits[session.name]
+            if weight > 0
+        }
+        before = state.deals.get(session.name, ())
+        deals[session.name] = deal(weights, fabric.slots, before, slot_rates(fabric, session.name))
+    return Plan(decision, labels, deals, diff(compile_rules(fabric, labels, deals), state.installed))
+
+
+def acknowledged(state: State, plan: Plan) -> State:
+    """The state after every barrier of a plan was answered."""
+    installed = applied(state.installed, plan.delta)
+    return replace(state, decision=plan.decision, labels=plan.labels, deals=plan.deals, installed=installed)
+
+
+def refused(state: State, plan: Plan) -> State:
+    """The state after a plan failed on its way: the last allocation stands, what was sent is in doubt.
+
+    Numbers that the plan gave stay given, so that no label ever changes its meaning.
+    """
+    return replace(state, labels=plan.labels, installed=doubted(state.installed, plan.delta))
+
+
+def reconnected(state: State, switches: list[str]) -> State:
+    """The state after switches came back: whether they kept their rules is not known."""
+    installed = dict(state.installed)
+    for name in switches:
+        rules = installed.get(name, {})
+        installed[name] = {cookie: replace(rule, actions=(Unknown(),)) for cookie, rule in rules.items()}
+    return replace(state, installed=installed)
+
+
+def with_policy(state: State, policy: Policy) -> State:
+    """The state under another policy, which begins afresh: it finds the loads, and no memory."""
+    decision = replace(state.decision, state=None) if state.decision else None
+    return replace(state, policy=policy, decision=decision)
+
+
+@lru_cache(maxsize=1024)
+def slot_rates(fabric: Fabric, name: str) -> FloatArray:
+    """What each slot of a session carries, in flows: its flows are known by their ports."""
+    session, plant = fabric.sessions[name], fabric.plant
+    ports = FLOW_PORT + np.arange(session.flows)
+    source, target = plant.hosts[plant.source(session)].ip, plant.address(session)
+    slots = slots_of(source, target, UDP, ports, SERVICE_PORT, fabric.slots)
+    return np.bincount(slots, minlength=fabric.slots).astype(float)
+
+
+def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]:
+    """How good the allocation in force is at the smoothed offered rates, by the model; None for what cannot be said."""
+    verdict: dict[str, float | None] = dict.fromkeys(("gap", "kkt_residual", "objective", "optimum"))
+    if state.decision is None:
+        return state, verdict
+    try:
+        certificate = certify(fabric.network, state.decision.allocation, state.offered)
+        verdict |= {
+            "gap": finite(certificate.gap),
+            "kkt_residual": finite(certificate.kkt_residual),
+            "objective": finite(certificate.primal),
+        }
+        best = optimum(fabric.network, state.offered, state.best)
+    except WardropError:  # demand beyond capacity has no optimum
+        return state, verdict
+    return replace(state, best=best.allocation), verdict | {"optimum": finite(best.certificate.primal)}
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where it is infinite or unknown: JSON has no such numbers."""
+    return float(value) if math.isfinite(value) else None
+
+
+def describe(fabric: Fabric, state: State) -> dict[str, Any]:
+    """The part of a record line that a state holds; see docs/design/architecture.md."""
+    network, decision, measured = fabric.network, state.decision, state.measured
+    if decision is None:
+        return {"tick": state.tick, "policy": state.policy.name}
+    model = evaluate(network, decision.allocation, state.offered)
+    loads = measured.loads if measured else model.loads
+    link_ages = measured.link_ages if measured else np.full(len(network.links), np.inf)
+    server_ages = measured.server_ages if measured else np.full(len(network.servers), np.inf)
+    names = [session.name for session in network.sessions]
+
+    def rows(
+        load: FloatArray, capacity: list[float], price: FloatArray, delay: FloatArray, ages: FloatArray
+    ) -> list[Any]:
+        return [
+            {"load": x, "utilization": x / c, "price": finite(p), "delay": finite(d), "age": finite(a)}
+            for x, c, p, d, a in zip(load.tolist(), capacity, price, delay, ages, strict=True)
+        ]
+
+    return {
+        "tick": state.tick,
+        "policy": state.policy.name,
+        "offered": dict(zip(names, loads.offered.tolist(), strict=True)),
+        "delivered": {n: finite(x) for n, x in zip(names, measured.delivered, strict=True)} if measured else {},
+        "links": rows(
+            loads.links, [link.capacity for link in network.links], decision.prices.links, model.link_delays, link_ages
+        ),
+        "servers": rows(
+            loads.servers,
+            [server.capacity for server in network.servers],
+            decision.prices.servers,
+            model.server_delays,
+            server_ages,
+        ),
+        "session_ages": {n: finite(a) for n, a in zip(names, measured.session_ages, strict=True)} if measured else {},
+        "decided": {
+            name: [[str(route), weight] for route, weight in split]
+            for name, split in decision.allocation.splits.items()
+        },
+        "realised": realised(fabric, state),
+    }
+
+
+def realised(fabric: Fabric, state: State) -> dict[str, list[list[Any]]]:
+    """Shares of each session's packets by route, by the labels' counters; empty where nothing was counted."""
+    found = {}
+    for name, rates in state.carried.items():
+        total = sum(rates.values())
+        used = sorted((number, rate) for number, rate in rates.items() if rate > 0)
+        found[name] = [[fabric.route_name(state.labels.path(number)), rate / total] for number, rate in used]
+    return found
+
+
+def installed_values(fabric: Fabric, state: State) -> dict[str, Any]:
+    """What the rules in force mean: every numbered path, and the number that each slot has."""
+    routes = {
+        number: {
+            "session": path.session,
+            "route": fabric.route_name(path),
+            "nodes": list(path.nodes),
+            "host": path.host,
+            "back": path.back,
+        }
+        for number, path in enumerate(state.labels.paths, 1)
+    }
+    return {"routes": routes, "slots": {name: list(numbers) for name, numbers in state.deals.items()}}
