@@ -58,7 +58,10 @@ class Resources:
 
     @classmethod
     def of(cls, network: Network, propagation: bool = True) -> Resources:
-        """Links of `network` in its order, then its servers; without propagation where the emulation has none."""
+        """Links of `network` in its order, then its servers; without propagation where the emulation has none.
+
+        A server's queue holds the request in service too, so one less may wait.
+        """
         links, servers = network.links, network.servers
         queued: list[Link | Server] = [*links, *servers]
         kinds = [WAIT_LINK if link.delivers == "wait" else SOJOURN_LINK for link in links] + [SERVER] * len(servers)
@@ -66,7 +69,9 @@ class Resources:
         return cls(
             kind=np.array(kinds, dtype=np.int64),
             capacity=np.array([item.capacity for item in queued], dtype=np.float64),
-            queue=np.array([item.queue for item in queued], dtype=np.int64),
+            queue=np.array(
+                [link.queue for link in links] + [max(1, server.queue - 1) for server in servers], dtype=np.int64
+            ),
             propagation=np.array(far, dtype=np.float64),
         )
 

@@ -302,7 +302,7 @@ def test_resources_of_a_network():
     places = Resources.of(network)
     assert places.kind.tolist() == [SOJOURN_LINK, WAIT_LINK, SERVER]
     assert places.capacity.tolist() == [1e6, 2e6, 5.0]
-    assert places.queue.tolist() == [7, 1000, 9]
+    assert places.queue.tolist() == [7, 1000, 8]
     assert places.propagation.tolist() == [0.25, 0.0, 0.0]
     assert Resources.of(network, propagation=False).propagation.tolist() == [0.0, 0.0, 0.0]
 

@@ -1,0 +1,339 @@
+"""What the packet simulation says a run should have shown: the same packets, on the routes that were installed.
+
+Two ways in, one kind of answer:
+
+- `predict` takes the requests that were really sent (`experiments.measure.join`), each with the route that its flow had
+  then (`experiments.choices`) and the work that it really brought, and sends them through the queues of the scenario.
+  What it says can be held against what was measured, packet by packet.
+- `synthetic` draws the packets of an allocation itself: Poisson arrivals, sizes of the session's law, works of the
+  server's, and flows dealt to routes by weight. Independent runs give the intervals.
+
+Answers go back along the reversed route and load it. Delays end when the server does; the way back is told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from controller.slots import quotas
+from experiments.choices import Choices
+from experiments.estimate import Delays, Estimate, delays, mean, rate, replications
+from experiments.measure import Mask, Requests, Window
+from pricing.errors import MeasurementError, TopologyError
+from pricing.network import FRAME_OVERHEAD_BITS, Allocation, LinkKey, Network, Route, Session
+from pricing.simulate.loop import SERVER, IntArray
+from pricing.simulate.packets import Balance, Packets, Passage, Resources, Routes, simulate
+from pricing.values import FloatArray
+from topologies.hosts.logs import SECOND
+from topologies.hosts.sender import payload_sizes
+
+WARM_UP = 0.2
+"""Share of a synthetic run that passes before anything is counted."""
+
+
+@dataclass(frozen=True)
+class PredictedSession:
+    """A session in the simulation: its delay and the delay's parts, and the time of the answers' way back, s."""
+
+    name: str
+    delay: Delays
+    network: Estimate
+    wait: Estimate
+    work: Estimate
+    way_back: Estimate
+
+
+@dataclass(frozen=True)
+class PredictedResource:
+    """A link or server in the simulation: load (bit/s or work/s), utilization, and mean wait in its queue, s."""
+
+    name: str
+    load: Estimate
+    utilization: float
+    wait: Estimate
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the simulation says; sessions, links and servers in the network's order.
+
+    Parameters
+    ----------
+    delays : array of shape (N,)
+        Delay of each request, s, in the order of `Requests`; NaN where it was dropped. Several runs follow each other.
+    delay : Delays
+        Of all requests that were counted.
+    balance : Balance
+        Packets of the simulation.
+    elsewhere : int
+        Requests that were really served by another server than predicted; 0 when hash and record are right.
+    """
+
+    sessions: tuple[PredictedSession, ...]
+    links: tuple[PredictedResource, ...]
+    servers: tuple[PredictedResource, ...]
+    delays: FloatArray
+    delay: Delays
+    balance: Balance
+    elsewhere: int
+
+
+def predict(
+    network: Network, requests: Requests, choices: Mapping[str, Choices], window: Window, propagation: bool = True
+) -> Prediction:
+    """Send the requests that were really sent along the routes that were really installed.
+
+    Parameters
+    ----------
+    choices : mapping of session name to Choices
+    propagation : bool
+        Whether the emulation has the links' propagation delays.
+
+    Raises
+    ------
+    MeasurementError
+        When a session that sent has no choices.
+    TopologyError
+        When answers have no link back.
+
+    Notes
+    -----
+    A request that no server took in has its session's mean work. A request that another server took in than predicted
+    brings the same work to the predicted one.
+    """
+    ways = _Ways(network)
+    route = np.zeros(len(requests.sent), dtype=np.int64)
+    mean_work, response = np.zeros(len(route)), np.zeros(len(route))
+    for index, session in enumerate(network.sessions):
+        mine = requests.session == index
+        if not mine.any():
+            continue
+        if session.name not in choices:
+            raise MeasurementError(
+                f"session {session.name}: it sent packets, and no choices of routes are given for it"
+            )
+        chosen = choices[session.name]
+        numbers = np.array([ways.number(each) for each in chosen.routes])
+        route[mine] = numbers[chosen.take(requests.sent[mine], requests.flow[mine])]
+        mean_work[mine], response[mine] = session.work, session.response_bits
+    capacity = np.array([server.capacity for server in network.servers] + [1.0])  # index -1: no server
+    done = requests.work * capacity[requests.server]
+    server = np.array(ways.servers, dtype=np.int64)[route] if len(route) else route
+    work = np.where(server >= 0, np.where(np.isfinite(done), done, mean_work) / capacity[server], 0.0)
+    origin = int(requests.sent[0]) if len(route) else 0
+    packets = Packets.of((requests.sent - origin) / SECOND, requests.bits, route, work, response)
+    start = (round(window.start * SECOND) - origin) / SECOND
+    scene = _Scene(network, ways, _with_sink(Resources.of(network, propagation)), start)
+    elsewhere = int(((requests.copies > 0) & (requests.server != server)).sum())
+    return scene.predict(packets, requests.session, window.quiet(requests.sent), window.duration, elsewhere)
+
+
+def synthetic(
+    network: Network, allocation: Allocation, duration: float, seed: int, runs: int = 1, propagation: bool = True
+) -> Prediction:
+    """Draw the packets of an allocation and simulate them.
+
+    Parameters
+    ----------
+    duration : float
+        Seconds of traffic a run; the first fifth is not counted.
+    runs : int
+        Independent runs. Intervals are those of their results; of a single run, those of its packets.
+
+    Raises
+    ------
+    TopologyError
+        When answers have no link back.
+    """
+    ways = _Ways(network)
+    flows = [_flows(session, allocation, ways) for session in network.sessions]
+    scene = _Scene(network, ways, _with_sink(Resources.of(network, propagation)), WARM_UP * duration)
+    capacity = np.array([server.capacity for server in network.servers] + [1.0])
+    scv = np.array([server.scv for server in network.servers] + [0.0])
+    server = np.array(ways.servers, dtype=np.int64)
+    results = []
+    for run in range(runs):
+        drawn = [_draw(k, session, flows[k], duration, [seed, run, k]) for k, session in enumerate(network.sessions)]
+        when, bits, route, work, response, owner = (np.concatenate(column) for column in zip(*drawn, strict=True))
+        order = np.argsort(when, kind="stable")
+        at = server[route]
+        relative = _relative_works(np.random.default_rng([seed, run, len(flows)]), scv[at])
+        packets = Packets.of(when, bits, route, np.where(at >= 0, work * relative / capacity[at], 0.0), response)
+        packets = Packets(*(getattr(packets, column.name)[order] for column in fields(packets)))
+        counted = packets.arrival >= WARM_UP * duration
+        results.append(scene.predict(packets, owner[order], counted, (1.0 - WARM_UP) * duration, elsewhere=0))
+    result: Prediction = _together(results) if runs > 1 else results[0]
+    return result
+
+
+class _Ways:
+    """Numbers of routes, and the hops of each: links, server, and the links of the answers' way back.
+
+    A unicast session ends at a host that answers at once: the sink, a server after all others that has no work to do.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.numbers: dict[Route, int] = {}
+        self.hops: list[list[int]] = []
+        self.servers: list[int] = []
+        self.lengths: list[int] = []
+
+    def number(self, route: Route) -> int:
+        if route not in self.numbers:
+            self.numbers[route] = len(self.hops)
+            self.servers.append(self.network.server_index[route.server] if route.server else -1)
+            self.lengths.append(len(route.links))
+            self.hops.append(self._hops(route))
+        return self.numbers[route]
+
+    def _hops(self, route: Route) -> list[int]:
+        session = self.network.sessions[self.network.session_index[route.session]]
+        hops = [self._link(route, key) for key in route.links]
+        sink = len(self.network.servers)
+        hops.append(len(self.network.links) + self.network.server_index.get(route.server, sink))
+        if session.response_bits > 0:
+            hops += [self._link(route, (dst, src)) for src, dst in reversed(route.links)]
+        return hops
+
+    def _link(self, route: Route, key: LinkKey) -> int:
+        if key not in self.network.link_index:
+            raise TopologyError(f"route {route} of session {route.session}: there is no link {key[0]}->{key[1]}")
+        return self.network.link_index[key]
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """The routes, the queues, and the moment (s of the simulation) from which they are watched."""
+
+    network: Network
+    ways: _Ways
+    resources: Resources
+    start: float
+
+    def predict(
+        self, packets: Packets, session: IntArray, counted: Mask, duration: float, elsewhere: int
+    ) -> Prediction:
+        """Simulate packets in the order of their arrival, and take the figures of the window."""
+        passage = simulate(packets, Routes.of(self.ways.hops), self.resources)
+        took = passage.ended - packets.arrival
+        sessions = tuple(
+            self._session(each.name, packets, passage, counted & (session == k))
+            for k, each in enumerate(self.network.sessions)
+        )
+        resources = self._resources(packets, passage, duration)
+        links = len(self.network.links)
+        return Prediction(
+            sessions=sessions,
+            links=resources[:links],
+            servers=resources[links:],
+            delays=took,
+            delay=delays(_known(took[counted])),
+            balance=passage.balance(),
+            elsewhere=elsewhere,
+        )
+
+    def _session(self, name: str, packets: Packets, passage: Passage, mine: Mask) -> PredictedSession:
+        ended = mine & np.isfinite(passage.ended)
+        return PredictedSession(
+            name=name,
+            delay=delays((passage.ended - packets.arrival)[ended]),
+            network=mean((passage.reached - packets.arrival)[ended]),
+            wait=mean(passage.server_wait[ended]),
+            work=mean((passage.ended - passage.reached - passage.server_wait)[ended]),
+            way_back=mean(_known((passage.returned - passage.ended)[ended])),
+        )
+
+    def _resources(self, packets: Packets, passage: Passage, duration: float) -> tuple[PredictedResource, ...]:
+        """Loads and waits of what came to each resource in the window."""
+        inside = np.flatnonzero((passage.at >= self.start) & (passage.at < self.start + duration))
+        where = passage.resource[inside].astype(np.int16)
+        order = np.argsort(where, kind="stable")  # within a resource nearly in the order of time
+        chosen = inside[order]
+        amounts, waits = self._amounts(packets, passage, chosen), passage.wait[chosen]
+        ends = np.searchsorted(where[order], np.arange(len(self.resources.kind) + 1))
+        names = [*map(str, self.network.links), *(server.name for server in self.network.servers)]
+        found = []
+        for index, name in enumerate(names):
+            here = slice(ends[index], ends[index + 1])
+            load = rate(amounts[here], duration)
+            used = load.value / float(self.resources.capacity[index])
+            found.append(PredictedResource(name, load, used, mean(_known(waits[here]))))
+        return tuple(found)
+
+    def _amounts(self, packets: Packets, passage: Passage, hops: IntArray) -> FloatArray:
+        """Load that each of `hops` (indices of the passage) brings: bits of request or answer, or work."""
+        packet = np.repeat(np.arange(len(packets.arrival)), np.diff(passage.first))[hops]
+        there = np.array(self.ways.lengths, dtype=np.int64)[packets.route[packet]]
+        bits = np.where(hops - passage.first[packet] < there, packets.size[packet], packets.response[packet])
+        where = passage.resource[hops]
+        work = packets.work[packet] * self.resources.capacity[where]
+        return np.where(where < len(self.network.links), bits, work)
+
+
+def _with_sink(resources: Resources) -> Resources:
+    return Resources(
+        np.append(resources.kind, SERVER),
+        np.append(resources.capacity, 1.0),
+        np.append(resources.queue, 1),
+        np.append(resources.propagation, 0.0),
+    )
+
+
+def _flows(session: Session, allocation: Allocation, ways: _Ways) -> IntArray:
+    """The route of each of a session's flows, dealt by weight."""
+    split = allocation.splits.get(session.name, ())
+    if not split:
+        return np.empty(0, dtype=np.int64)
+    numbers = {ways.number(route): weight for route, weight in split}
+    whole = quotas(numbers, session.flows)
+    return np.repeat(list(whole), list(whole.values()))
+
+
+def _draw(
+    index: int, session: Session, flows: IntArray, duration: float, seed: list[int]
+) -> tuple[FloatArray, FloatArray, IntArray, FloatArray, FloatArray, IntArray]:
+    """Times, frames, routes, mean works, answers and owner of the packets that a session sends."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.poisson(session.packet_rate * duration)) if len(flows) else 0
+    when = np.sort(rng.uniform(0.0, duration, count))
+    bits: FloatArray = payload_sizes(session.size, rng, count).astype(np.float64) * 8.0 + FRAME_OVERHEAD_BITS
+    route = flows[rng.integers(0, len(flows), count)] if count else np.empty(0, dtype=np.int64)
+    work, response = np.full(count, session.work), np.full(count, session.response_bits)
+    return when, bits, route, work, response, np.full(count, index)
+
+
+def _relative_works(rng: np.random.Generator, scv: FloatArray) -> FloatArray:
+    """Works with mean 1 and the squared coefficients of variation `scv`: gamma, exponential for 1, fixed for 0."""
+    varied = scv > 0
+    works = np.ones(len(scv))
+    works[varied] = rng.gamma(1.0 / scv[varied], scv[varied])
+    return works
+
+
+def _known(values: FloatArray) -> FloatArray:
+    return values[np.isfinite(values)]
+
+
+def _together(values: Sequence[Any]) -> Any:
+    """One value of many of a shape: estimates become those of independent runs, counts are added up."""
+    first = values[0]
+    if isinstance(first, Estimate):
+        return replications([each.value for each in values if np.isfinite(each.value)])
+    if isinstance(first, Balance):
+        return Balance(*map(sum, zip(*values, strict=True)))
+    if isinstance(first, tuple):
+        return tuple(_together(column) for column in zip(*values, strict=True))
+    if isinstance(first, np.ndarray):
+        return np.concatenate(values)
+    if isinstance(first, float):
+        return float(np.mean(values))
+    if isinstance(first, int):
+        return sum(values)
+    if isinstance(first, str):
+        return first
+    return type(first)(**{name: _together([getattr(each, name) for each in values]) for name in vars(first)})

@@ -1,0 +1,202 @@
+"""Predictions: the same packets through the queues, and packets drawn for an allocation."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from experiments.choices import Choices, parse_route
+from experiments.measure import Window, join
+from experiments.predict import predict, synthetic
+from pricing.errors import MeasurementError, TopologyError
+from pricing.network import Allocation, Link, Network, Node, Route, Server, Session, SizeLaw
+from pricing.simulate.packets import lindley
+from topologies.hosts.logs import SECOND, SENT, SERVED
+
+BASE = 1_800_000_000  # s
+AB_EAST = Route("one", (("a", "b"),), "east")
+AC_WEST = Route("one", (("a", "c"),), "west")
+
+
+def make(response=0.0, rate=2e5, **server):
+    links = tuple(Link(a, b, 1e6) for a, b in ("ab", "ba", "ac", "ca"))
+    servers = (Server("east", "b", 100.0, **server), Server("west", "c", 50.0, **server))
+    one = Session("one", "a", "anycast", ("east", "west"), rate, flows=10, work=1.0, response_bits=response)
+    two = Session("two", "c", "unicast", ("a",), rate / 2, flows=10)
+    return Network("small", tuple(map(Node, "abc")), links, servers, (one, two))
+
+
+def traffic(network, count=2000, rate=60.0, seed=1):
+    """A sender's log, and what the servers' logs would say of works; nothing else of theirs is used."""
+    rng = np.random.default_rng(seed)
+    log = np.zeros(count, SENT)
+    log["seq"], log["flow"] = np.arange(count), rng.integers(0, 10, count)
+    log["size"] = rng.integers(40, 1450, count)
+    log["sent"] = BASE * SECOND + np.cumsum(rng.exponential(SECOND / rate, count)).astype(np.int64)
+    works = rng.exponential(1.0, count)
+    return log, works
+
+
+def at_server(log, works, capacity, rows):
+    made = np.zeros(len(rows), SERVED)
+    for name in ("seq", "flow", "size", "sent"):
+        made[name] = log[name][rows]
+    made["work"] = works[rows] / capacity
+    made["received"] = made["start"] = made["departure"] = made["left"] = made["sent"]
+    return made
+
+
+def test_same_packets_on_one_route_by_lindley_twice():
+    network = make()
+    log, works = traffic(network)
+    requests = join(network, {"one": log}, {"east": at_server(log, works, 100.0, np.arange(len(log)))})
+    found = predict(network, requests, {"one": Choices.fixed([AB_EAST] * 10)}, Window(BASE, BASE + 1000))
+    sent = (requests.sent - requests.sent[0]) / SECOND
+    first = lindley(sent, requests.bits / 1e6)
+    second = lindley(sent + first, works / 100)
+    assert np.allclose(found.delays, first + second + works / 100, rtol=0, atol=1e-9)
+    assert found.links[0].wait.value == pytest.approx(first.mean())
+    assert found.links[0].load.value == pytest.approx(requests.bits.sum() / 1000)
+    assert found.links[2].load.value == 0
+    assert found.servers[0].wait.value == pytest.approx(second.mean())
+    assert found.servers[0].load.value == pytest.approx(works.sum() / 1000)
+    assert found.sessions[0].network.value == pytest.approx(first.mean())
+    assert found.sessions[0].work.value == pytest.approx(works.mean() / 100)
+    assert found.sessions[0].way_back.n == 0
+    assert found.balance.unaccounted == 0
+    assert found.elsewhere == 0
+
+
+def test_routes_follow_flows_and_installed_tables():
+    records = [
+        {"tick": 0},
+        {"routes": {"1": "a>b@east", "2": "a>c@west"}, "slots": {"one": [1, 1, 2]}, "installed": BASE + 1.0},
+        {"tick": 2, "slots": {"two": [7]}, "installed": BASE + 2.0},
+        {"slots": {"one": [2, 1, 2]}, "installed": BASE + 3.0},
+    ]
+    choices = Choices.recorded(make(), "one", records, [0, 1, 2, 0])
+    assert choices.routes == (AB_EAST, AC_WEST)
+    sent = BASE * SECOND + np.array([0, 2, 2, 4, 4, 3]) * SECOND
+    assert choices.take(sent, np.array([0, 3, 2, 0, 1, 3])).tolist() == [0, 0, 1, 1, 0, 1]
+    with pytest.raises(MeasurementError, match="no slots"):
+        Choices.recorded(make(), "three", records, [0])
+
+
+def test_routes_are_read_as_they_are_written():
+    network = make()
+    for route in (AB_EAST, Route("two", (("c", "a"),)), Route("one", (), "east")):
+        assert parse_route(network, route.session, str(route)) == route
+    assert parse_route(network, "two", "two c>a@h-a") == Route("two", (("c", "a"),))
+    assert parse_route(network, "one", "b@east") == Route("one", (), "east")
+
+
+def test_work_goes_with_the_packet_to_the_predicted_server():
+    network = make()
+    log, works = traffic(network, count=50, rate=5.0)
+    rows = np.arange(50)
+    served = {"west": at_server(log, works, 50.0, rows[:40])}  # the last ten were lost: their mean work is 1
+    requests = join(network, {"one": log}, served)
+    found = predict(network, requests, {"one": Choices.fixed([AB_EAST] * 10)}, Window(BASE, BASE + 100))
+    assert found.elsewhere == 40
+    assert found.servers[0].load.value == pytest.approx((works[:40].sum() + 10) / 100)
+    right = predict(network, requests, {"one": Choices.fixed([AC_WEST] * 10)}, Window(BASE, BASE + 100))
+    assert right.elsewhere == 0
+
+
+def test_answers_load_the_way_back():
+    network = make(response=4000.0)
+    log, works = traffic(network)
+    requests = join(network, {"one": log}, {"east": at_server(log, works, 100.0, np.arange(len(log)))})
+    window = Window(BASE, BASE + 1000)
+    found = predict(network, requests, {"one": Choices.fixed([AB_EAST] * 10)}, window)
+    assert found.links[1].name == "b->a"
+    assert found.links[1].load.value == pytest.approx(4000.0 * len(log) / 1000)
+    assert found.balance.returned == len(log)
+    assert found.sessions[0].way_back.value == pytest.approx(found.links[1].wait.value)
+    one_way = Network(
+        "one way", network.nodes, network.links[:1] + network.links[2:], network.servers, network.sessions
+    )
+    with pytest.raises(TopologyError, match="no link b->a"):
+        predict(one_way, requests, {"one": Choices.fixed([AB_EAST] * 10)}, window)
+    with pytest.raises(MeasurementError, match="no choices"):
+        predict(network, requests, {}, window)
+
+
+def test_windows_and_bad_seconds_choose_the_packets():
+    network = make()
+    log, works = traffic(network, rate=100.0)
+    requests = join(network, {"one": log}, {"east": at_server(log, works, 100.0, np.arange(len(log)))})
+    choices = {"one": Choices.fixed([AB_EAST] * 10)}
+    window = Window(BASE + 5, BASE + 15, frozenset({BASE + 7}))
+    found = predict(network, requests, choices, window)
+    whole = predict(network, requests, choices, Window(BASE, BASE + 1000))
+    assert np.array_equal(found.delays, whole.delays)
+    quiet = window.quiet(requests.sent)
+    assert 0 < quiet.sum() < window.holds(requests.sent).sum() < len(log)
+    assert found.delay.mean.value == pytest.approx(found.delays[quiet].mean())
+    assert found.sessions[0].delay.mean.n == quiet.sum()
+
+
+def test_synthetic_server_obeys_the_law():
+    # The link is fast and fed, so the server sees Poisson arrivals: M/M/1 at 0.7.
+    network = make(rate=70 * 8 * 542)
+    one = Session("one", "a", "anycast", ("east",), 70 * 8 * 542, SizeLaw("fixed", 500.0), 10)
+    network = Network(
+        "one", network.nodes, tuple(Link(*link.key, 1e9) for link in network.links), network.servers, (one,)
+    )
+    found = synthetic(network, Allocation({"one": ((AB_EAST, 1.0),)}), duration=800.0, seed=3, runs=12)
+    wait = found.servers[0].wait
+    assert wait.n == 12
+    assert wait.ci95 < 0.1 * wait.value
+    assert wait.low <= 0.7 / 0.3 / 100 <= wait.high
+    assert found.servers[0].utilization == pytest.approx(0.7, rel=0.03)
+    assert found.links[0].load.value == pytest.approx(one.rate, rel=0.02)
+
+
+def test_synthetic_fixed_work_waits_half():
+    found = {
+        scv: synthetic(make(rate=2e5, scv=scv), Allocation({"one": ((AB_EAST, 1.0),)}), 2000.0, seed=4, runs=1)
+        for scv in (0.0, 1.0)
+    }
+    assert found[0.0].servers[0].wait.value == pytest.approx(found[1.0].servers[0].wait.value / 2, rel=0.15)
+    assert found[0.0].sessions[0].work.value == pytest.approx(0.01)
+
+
+def test_synthetic_deals_flows_by_weight_and_repeats():
+    network = make(response=400.0)
+    split = Allocation({"one": ((AB_EAST, 0.7), (AC_WEST, 0.3)), "two": ((Route("two", (("c", "a"),)), 1.0),)})
+    found, again = (synthetic(network, split, 200.0, seed=5, runs=3) for _ in range(2))
+    assert found.delay == again.delay
+    assert synthetic(network, split, 200.0, seed=6, runs=3).delay != found.delay
+    east, west = found.servers[0].load.value, found.servers[1].load.value
+    assert west / (east + west) == pytest.approx(0.3, abs=0.02)
+    assert found.balance.unaccounted == 0
+    assert found.balance.ended == len(found.delays)
+    # Answers of 400 bits on ca, beside the unicast session.
+    rate = network.sessions[0].packet_rate
+    assert found.links[3].load.value == pytest.approx(1e5 + 0.3 * rate * 400, rel=0.05)
+    assert found.sessions[1].wait.value == 0
+
+
+def test_two_hundred_thousand_packets_take_no_time():
+    network = make(response=400.0)
+    log, works = traffic(network, count=200_000, rate=60.0)
+    requests = join(network, {"one": log}, {"east": at_server(log, works, 100.0, np.arange(len(log)))})
+    choices = {"one": Choices.fixed([AB_EAST] * 5 + [AC_WEST] * 5)}
+    predict(network, requests, choices, Window(BASE, BASE + 1))  # compiled by now
+    began = time.process_time()
+    predict(network, requests, choices, Window(BASE, BASE + 3000))
+    assert time.process_time() - began < 2.0
+
+
+def test_answers_of_a_unicast_session_turn_at_once():
+    links = (Link("a", "b", 1e6), Link("b", "a", 1e5))
+    session = Session("two", "a", "unicast", ("b",), 1e5, flows=1, response_bits=1000.0)
+    network = Network("two", (Node("a"), Node("b")), links, (), (session,))
+    found = synthetic(network, Allocation({"two": ((Route("two", (("a", "b"),)), 1.0),)}), 100.0, seed=1)
+    assert found.balance.returned == found.balance.requests == len(found.delays)
+    assert found.sessions[0].delay.mean.value == found.links[0].wait.value
+    assert found.sessions[0].way_back.value == pytest.approx(found.links[1].wait.value)
+    assert found.links[1].load.value == pytest.approx(session.packet_rate * 1000, rel=0.1)
