@@ -208,7 +208,7 @@ class Evaluation:
     routes, sessions : mapping
         Delay of a request by route, and by session's name (the mean over its routes).
     objective : float
-        sum_r weight_r x_r D_r over the offered bit/s, s; answers on their way back count too; 0 when nothing is offered.
+        sum_r weight_r x_r D_r over the offered bit/s, s; answers on their way back count; 0 when nothing is offered.
     mean_delay : float
         Mean delay of a request, over all requests of all sessions, s.
     """

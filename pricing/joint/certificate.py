@@ -4,9 +4,9 @@ For any prices p of a unit of load the dual function bounds the cost of every al
 
     D(p) = sum_k rate_k min over routes (sum_r A_rk p_r)  +  sum_r min_x [weight_r x D_r(x) - p_r x]
 
-The first part is one Dijkstra a session, over all routes of the network; the second has its minimum where the marginal
-cost is the price. The prices taken are the marginal costs at the allocation's own loads: at the optimum, and only there,
-the bound meets the cost (eq. (14) of the joint paper: used routes are the cheapest ones). Where that bound is loose, it
+The first part is one Dijkstra a session, over all routes of the network; the second has its minimum where the
+marginal cost is the price. The prices taken are the marginal costs at the allocation's own loads: at the optimum, and
+only there, the bound meets the cost (eq. (14) of the joint paper: used routes are the cheapest ones). Where that bound is loose, it
 is also taken at the marginal costs of some fractions of the loads, and the best one holds.
 """
 

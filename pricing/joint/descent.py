@@ -2,8 +2,8 @@
 
     minimise  sum_r f_r((A w)_r)   s.t.  the shares w of each group (a session) add up to 1,  w >= 0
 
-A is load of resource r for all of a session on a route. The costs f_r grow without bound at capacity, so they guard their
-own domain; the shares are guarded by a primal-dual interior-point method. With g the gradient, s the slack of w >= 0
+A is load of resource r for all of a session on a route. The costs f_r grow without bound at capacity, so they guard
+their own domain; the shares are guarded by a primal-dual interior-point method. With g the gradient, s the slack of w >= 0
 and mu the barrier's weight a Newton step solves
 
     [ A' diag(f'') A + diag(s/w)   -E' ] [ dw    ]   [ mu/w - g ]

@@ -1,11 +1,13 @@
 """Whether the demand can be carried at all, and if not, what stands in its way.
 
-A linear program over the loads of all links and servers spreads the sessions so that the top utilization theta is least:
+A linear program over the loads of all links and servers spreads the sessions so that the top utilization theta is
+least:
 
     minimise theta   s.t.   flow conservation of each session,   load_r <= theta C_r
 
-theta < 1 is a strictly feasible allocation to start from. Otherwise the resources with a positive dual are the cut: every
-allocation loads them with theta times what they can do, so the demand is over by (theta - 1) times their capacity.
+theta < 1 is a strictly feasible allocation to start from. Otherwise the resources with a positive dual are the cut:
+every allocation loads them with theta times what they can do, so the demand is over by (theta - 1) times their
+capacity.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The central optimum: the least mean delay over all routes and all servers.
 
 Routes are too many to write down, so they are found as they are needed (column generation): solve on some routes,
-price every link and server at its marginal cost, let Dijkstra look for a cheaper route in the whole network, add it, and
-solve again, until there is none. What ends the search is the certificate, so every answer is an optimum over all routes.
+price every link and server at its marginal cost, let Dijkstra look for a cheaper route in the whole network, add it,
+and solve again, until there is none. What ends the search is the certificate, so every answer is an optimum over all
+routes.
 """
 
 from __future__ import annotations
