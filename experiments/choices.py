@@ -68,7 +68,7 @@ class Choices:
         tables: list[list[str]] = []
         installed: list[float] = []
         for record in records:
-            names |= {str(number): str(route) for number, route in record.get("routes", {}).items()}
+            names |= {str(number): str(path["route"]) for number, path in record.get("routes", {}).items()}
             if session in record.get("slots", {}):
                 tables.append([names[str(number)] for number in record["slots"][session]])
                 installed.append(float(record["installed"]))

@@ -70,9 +70,10 @@ def test_same_packets_on_one_route_by_lindley_twice():
 
 
 def test_routes_follow_flows_and_installed_tables():
+    routes = {str(number): {"route": text} for number, text in enumerate(("a>b@east", "a>c@west"), 1)}
     records = [
         {"tick": 0},
-        {"routes": {"1": "a>b@east", "2": "a>c@west"}, "slots": {"one": [1, 1, 2]}, "installed": BASE + 1.0},
+        {"routes": routes, "slots": {"one": [1, 1, 2]}, "installed": BASE + 1.0},
         {"tick": 2, "slots": {"two": [7]}, "installed": BASE + 2.0},
         {"slots": {"one": [2, 1, 2]}, "installed": BASE + 3.0},
     ]
