@@ -36,6 +36,7 @@ from typing import Literal, Self
 
 from pricing.errors import EmulationError
 from topologies.namespaces import disable_ipv6, inside, run
+from topologies.promptness import go_first
 
 MARK = re.compile(r"wardrop-[0-9a-f]{6}")
 """Names of testbeds."""
@@ -156,10 +157,13 @@ class Testbed:
             When one of its processes has died; the message ends with the last line of its log.
         """
         for daemon in _DAEMONS:
-            pidfile = self.directory / f"{daemon}.pid"
-            pid = pidfile.read_text().strip() if pidfile.exists() else ""
-            if not pid or _start_time(int(pid)) is None:
+            if _start_time(self._pid(daemon)) is None:
                 raise EmulationError(f"{daemon} of {self.name} has died in mid-run; start again.{self._last_words()}")
+
+    def _pid(self, daemon: str) -> int:
+        """Process id of a daemon; one that takes its pid file away in dying has none, and 0 is nobody's."""
+        pidfile = self.directory / f"{daemon}.pid"
+        return int(pidfile.read_text()) if pidfile.exists() else 0
 
     def _make(self) -> None:
         with _lock():
@@ -181,6 +185,7 @@ class Testbed:
             settings = ("set", "Open_vSwitch", ".", "other_config:max-revalidator=200")
             self.run("ovs-vsctl", "--no-wait", "--", "init", "--", *settings)
             self.run("ovs-vswitchd", *self._daemon("ovs-vswitchd"))
+            go_first(self._pid("ovs-vswitchd"))
             self.run("ovs-appctl", "-t", "ovs-vswitchd", "version")
         except EmulationError as error:
             raise EmulationError(f"Open vSwitch does not start: {error}{self._last_words()}") from error

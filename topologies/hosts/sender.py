@@ -43,8 +43,8 @@ from topologies.hosts.sockets import (
     socket_drops,
     stamp,
     stamped_socket,
-    wake_on_time,
 )
+from topologies.promptness import go_first, wake_on_time
 
 FIRST_MEASURED = 1_000_000
 """Sequence number of the first measured packet."""
@@ -260,6 +260,7 @@ def main(config: Path) -> int:
         sender = Sender(traffic)
         signal.signal(signal.SIGTERM, sender.stop)
         wake_on_time()
+        go_first()
         gc.freeze()
         gc.disable()
         print("ready", flush=True)

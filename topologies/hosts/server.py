@@ -41,8 +41,8 @@ from topologies.hosts.sockets import (
     socket_drops,
     stamp,
     stamped_socket,
-    wake_on_time,
 )
+from topologies.promptness import go_first, wake_on_time
 
 BLOCK = 4096
 """Draws of one session that are made at once."""
@@ -277,6 +277,7 @@ def main(config: Path) -> int:
         return 1
     signal.signal(signal.SIGTERM, server.stop)
     wake_on_time()
+    go_first()
     gc.freeze()
     gc.disable()
     print("ready", flush=True)

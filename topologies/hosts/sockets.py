@@ -5,7 +5,6 @@ The kernel stamps a packet when it enters the host (SO_TIMESTAMPNS): reading it 
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from pathlib import Path
@@ -30,7 +29,6 @@ STAMP_SPACE = socket.CMSG_SPACE(16)
 
 _SO_TIMESTAMPNS = 35
 _SO_RCVBUFFORCE = 33
-_PR_SET_TIMERSLACK = 29
 _STAMP = struct.Struct("@qq")
 
 
@@ -60,8 +58,3 @@ def socket_drops() -> int:
     """Packets that found the buffer of a UDP socket full, over the open sockets of this network namespace."""
     lines = Path("/proc/net/udp").read_text().splitlines()[1:]
     return sum(int(line.rsplit(None, 1)[1]) for line in lines)
-
-
-def wake_on_time() -> None:
-    """Ask the kernel to wake this thread at the moment asked for, instead of up to 50 us later to save power."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
