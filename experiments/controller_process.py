@@ -1,0 +1,131 @@
+"""The controller as a process of its own: started, asked over its control socket, stopped.
+
+It opens its HTTP socket in the namespace it is started in and then enters the testbed's, so it is started before the
+caller enters the testbed.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pricing.errors import EmulationError, WardropError
+
+START_TIMEOUT_S = 60.0
+"""Longest wait for the first allocation to be acknowledged by every switch (ours)."""
+
+
+@dataclass
+class ControllerProcess:
+    """The running controller.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Options of `python -m controller`, without --record and --control.
+    folder : Path
+        Run directory; record, socket and log are in it.
+    """
+
+    arguments: list[str]
+    folder: Path
+    _offset: int = 0
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def record(self) -> Path:
+        """`record.jsonl`, a line a tick."""
+        return self.folder / "record.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the process printed."""
+        return self.folder / "controller.log"
+
+    @property
+    def socket(self) -> Path:
+        """Its control socket."""
+        return self.folder / "control.sock"
+
+    def start(self) -> None:
+        """Start it, and return at once."""
+        command = [sys.executable, "-m", "controller", *self.arguments]
+        command += ["--record", str(self.record), "--control", str(self.socket)]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def check(self) -> None:
+        """Raise an EmulationError with the controller's own words when it has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            said = self.log.read_text(errors="replace").strip() or "it said nothing"
+            raise EmulationError(f"the controller ended ({self._process.returncode}): {said[-2000:]}")
+
+    def ask(self, request: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
+        """Send one request to the control socket and return the reply.
+
+        Raises
+        ------
+        WardropError
+            With the controller's own words when it refuses.
+        EmulationError
+            When it has ended or does not answer in time.
+        """
+        self.check()
+        try:
+            with socket.socket(socket.AF_UNIX) as control:
+                control.settimeout(timeout)
+                control.connect(str(self.socket))
+                control.sendall(json.dumps(request).encode() + b"\n")
+                with control.makefile("rb") as reader:
+                    line = reader.readline()
+        except OSError as error:
+            self.check()
+            raise EmulationError(f"the controller does not answer on {self.socket}: {error}") from error
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise WardropError(str(reply["error"]))
+        return reply
+
+    def wait_ready(self) -> list[dict[str, Any]]:
+        """Wait until every switch has acknowledged the first rules; the record lines up to then."""
+        seen: list[dict[str, Any]] = []
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            self.check()
+            seen += self.new_records()
+            if any(record.get("slots") for record in seen):
+                return seen
+            time.sleep(0.1)
+        raise EmulationError(
+            f"the switches did not take the first rules within {START_TIMEOUT_S:.0f} s; "
+            f"the controller said: {self.log.read_text(errors='replace')[-1000:]}"
+        )
+
+    def new_records(self) -> list[dict[str, Any]]:
+        """Whole lines that were added to the record since the last call."""
+        if not self.record.exists():
+            return []
+        with self.record.open("rb") as record:
+            record.seek(self._offset)
+            text = record.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def stop(self) -> None:
+        """End it: asked first, then made to."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None

@@ -1,0 +1,303 @@
+"""One phase of a run: a policy, real traffic for a settling and a measured time, and everything that was seen.
+
+Servers and senders are started anew for each phase from the same seed, so the measured packets are the same packets
+(times, sizes, flows, work) under every policy, however long each was given to settle.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.machine import Second, Watch
+from experiments.queues import QueueLog, QueueWatch
+from pricing.errors import EmulationError
+from pricing.network import Network
+from topologies.emulation import Emulation
+from topologies.hosts.logs import Log, load
+from topologies.hosts.start import Program, stop
+from topologies.plant import Plant
+
+START_DELAY_S = 2.5
+"""From starting the senders to their first packet: eight Python processes must be up (ours)."""
+
+DRAIN_S = 2.0
+"""After the last packet, until senders are expected to have written their logs (ours)."""
+
+END_TIMEOUT_S = 30.0
+"""Longest wait for a host process to write its log and end (ours)."""
+
+PAGE_PERIOD_S = 2.0
+"""Time between two fetches of the page by curl (ours)."""
+
+HostLog = tuple[Log, dict[str, Any]]
+"""Rows and summary of one host process."""
+
+
+@dataclass(frozen=True)
+class PhaseLog:
+    """Everything that was seen in one phase.
+
+    Parameters
+    ----------
+    policy : str
+    seed : int
+        Of the traffic.
+    start : float
+        Unix time of the first packet's segment, s.
+    settle, measure : float
+        Lengths of the two segments, s.
+    records : tuple of dict
+        The controller's record lines of the phase.
+    history : tuple of dict
+        All of its lines since it was started: slots are written only when they change.
+    seconds : tuple of Second
+        The machine, second by second.
+    queues : QueueLog
+        The links' queues, links in the network's order.
+    requests, answers : mapping of session name to HostLog
+    served : mapping of server name to HostLog
+    pages : mapping of str to int
+        Pages that curl fetched, by the server that sent them; 'failed' for those that did not come.
+    switch_drops : int
+        Packets that switches dropped in the phase, by the counters of their ports.
+    """
+
+    policy: str
+    seed: int
+    start: float
+    settle: float
+    measure: float
+    records: tuple[dict[str, Any], ...]
+    history: tuple[dict[str, Any], ...]
+    seconds: tuple[Second, ...]
+    queues: QueueLog
+    requests: Mapping[str, HostLog]
+    answers: Mapping[str, HostLog]
+    served: Mapping[str, HostLog]
+    pages: Mapping[str, int]
+    switch_drops: int
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Unix times between which the measured packets were sent."""
+        return self.start + self.settle, self.start + self.settle + self.measure
+
+
+@dataclass
+class Traffic:
+    """The host processes of one phase: a queueing server and a page in each server's host, a sender a session.
+
+    Parameters
+    ----------
+    emulation : Emulation
+    folder : Path
+        Where configurations and logs of the phase go, inside the testbed's directory.
+    """
+
+    emulation: Emulation
+    folder: Path
+    _servers: dict[str, Program] = field(default_factory=dict)
+    _senders: dict[str, Program] = field(default_factory=dict)
+    _pages: list[Program] = field(default_factory=list)
+    _curl: subprocess.Popen[bytes] | None = None
+    _curl_due: float = 0.0
+    _fetched: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def network(self) -> Network:
+        """The network that is emulated."""
+        return self.emulation.network
+
+    @property
+    def plant(self) -> Plant:
+        """Its names in OpenFlow and in the hosts."""
+        return self.emulation.plant
+
+    def start_servers(self, seed: int) -> None:
+        """Start the servers and their pages, and wait until each exports its load."""
+        sessions = self.network.sessions
+        for server in self.network.servers:
+            served = [s for s in sessions if s.kind == "anycast" and server.name in s.destinations]
+            if not served:
+                continue
+            address = self.plant.address(served[0])
+            config = {
+                "server": server.name,
+                "address": address,
+                "capacity": server.capacity,
+                "scv": server.scv,
+                "queue": server.queue,
+                "seed": seed,
+                "work": [session.work for session in sessions],
+                "response_bits": [session.response_bits for session in sessions],
+                "log": str(self.folder / f"server-{server.name}"),
+                "load": str(self.folder / f"load-{server.name}.json"),
+            }
+            self._servers[server.name] = self._start("server", server.name, config)
+            page = {"server": server.name, "address": address}
+            self._pages.append(self._start("web", server.name, page))
+        for session in sessions:
+            if session.kind == "unicast":
+                self._start_sink(session.destinations[0], seed)
+        for program in (*self._servers.values(), *self._pages):
+            program.wait_ready()
+
+    def _start_sink(self, node: str, seed: int) -> None:
+        """A unicast session ends at a host that takes every request in and answers at once."""
+        host = self.plant.host_at(node)
+        if host in self._servers:
+            return
+        sessions = self.network.sessions
+        config = {
+            "server": host,
+            "address": self.plant.hosts[host].ip,
+            "capacity": 1.0,
+            "scv": 0.0,
+            "queue": 100_000,
+            "seed": seed,
+            "work": [0.0 for _ in sessions],
+            "response_bits": [session.response_bits for session in sessions],
+            "log": str(self.folder / f"server-{host}"),
+            "load": str(self.folder / f"load-{host}.json"),
+        }
+        self._servers[host] = self._start("server", host, config)
+
+    def start_senders(self, seed: int, start: float, settle: float, measure: float) -> None:
+        """Start a sender for each session; the first packets are due at `start`."""
+        for index, session in enumerate(self.network.sessions):
+            config = {
+                "session": index,
+                "seed": seed,
+                "address": self.plant.address(session),
+                "rate": session.packet_rate,
+                "size": asdict(session.size),
+                "flows": session.flows,
+                "start": start,
+                "settle": settle,
+                "measure": measure,
+                "log": str(self.folder / f"sender-{session.name}"),
+            }
+            host = self.plant.host_at(session.source)
+            self._senders[session.name] = self._start("sender", host, config, session.name)
+
+    def _start(self, what: str, host: str, config: Mapping[str, Any], name: str = "") -> Program:
+        return self.emulation.start(host, what, config, f"{self.folder.name}/{what}-{name or host}.config")
+
+    def check(self) -> None:
+        """Raise an EmulationError with its last words when a host process has failed."""
+        for program in (*self._servers.values(), *self._senders.values(), *self._pages):
+            program.check()
+
+    @property
+    def sending(self) -> bool:
+        """Whether a sender still runs."""
+        return any(program.process.poll() is None for program in self._senders.values())
+
+    def fetch_page(self) -> None:
+        """Fetch the service's page by curl from a source's host, one fetch at a time; call it often."""
+        if self._curl is not None:
+            if self._curl.poll() is None:
+                return
+            said = (self._curl.communicate()[0] or b"").decode().split()
+            self._fetched[said[1] if said[:1] == ["200"] and len(said) > 1 else "failed"] += 1
+            self._curl = None
+        anycast = next((session for session in self.network.sessions if session.kind == "anycast"), None)
+        if anycast is None or time.monotonic() < self._curl_due:
+            return
+        self._curl_due = time.monotonic() + PAGE_PERIOD_S
+        command = ["curl", "-s", "-o", "/dev/null", "--max-time", "3", "-w", "%{http_code} %header{x-server}"]
+        command.append(f"http://{self.plant.address(anycast)}/")
+        host = self.plant.host_at(anycast.source)
+        command = ["mnexec", "-a", str(self.emulation.net[host].pid), *command]
+        self._curl = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        """End every process of the phase and wait for its logs."""
+        if self._curl is not None:
+            self._curl.communicate()
+        stop([*self._senders.values(), *self._servers.values(), *self._pages], END_TIMEOUT_S)
+
+    def logs(self) -> tuple[dict[str, HostLog], dict[str, HostLog], dict[str, HostLog]]:
+        """Requests and answers by session, and what was served by server."""
+        try:
+            requests = {name: load(self.folder / f"sender-{name}.requests.npy") for name in self._senders}
+            answers = {name: load(self.folder / f"sender-{name}.answers.npy") for name in self._senders}
+            served = {name: load(self.folder / f"server-{name}.npy") for name in self._servers}
+        except OSError as error:
+            raise EmulationError(f"a host process was ended before it wrote its log: {error.filename}") from error
+        return requests, answers, served
+
+    @property
+    def pages(self) -> dict[str, int]:
+        """Pages fetched, by server."""
+        return dict(sorted(self._fetched.items()))
+
+
+def watched(
+    traffic: Traffic,
+    policy: str,
+    seed: int,
+    settle: float,
+    measure: float,
+    poll: Callable[[float, float], list[dict[str, Any]]],
+    history: Sequence[dict[str, Any]],
+) -> PhaseLog:
+    """Run a phase to its end.
+
+    Parameters
+    ----------
+    poll : callable
+        Called a few times a second with the phase's elapsed and total time, s; returns the controller's new records,
+        and raises when something has died.
+    history : sequence of dict
+        Record lines of before the phase.
+    """
+    run = traffic.emulation.testbed.run
+    dropped_before = port_drops(run)
+    records: list[dict[str, Any]] = []
+    try:
+        traffic.start_servers(seed)
+        start = time.time() + START_DELAY_S
+        traffic.start_senders(seed, start, settle, measure)
+        total = settle + measure
+        interfaces = [traffic.emulation.interfaces[link.key] for link in traffic.network.links]
+        with Watch() as machine, QueueWatch(interfaces) as queues:
+            while time.time() < start + total + DRAIN_S or traffic.sending:
+                traffic.check()
+                records += poll(time.time() - start, total)
+                if time.time() < start + total:
+                    traffic.fetch_page()
+                time.sleep(0.1)
+    finally:
+        traffic.stop()
+    requests, answers, served = traffic.logs()
+    return PhaseLog(
+        policy=policy,
+        seed=seed,
+        start=start,
+        settle=settle,
+        measure=measure,
+        records=tuple(records),
+        history=(*history, *records),
+        seconds=tuple(machine.seconds),
+        queues=queues.log(),
+        requests=requests,
+        answers=answers,
+        served=served,
+        pages=traffic.pages,
+        switch_drops=port_drops(run) - dropped_before,
+    )
+
+
+def port_drops(run: Callable[..., str]) -> int:
+    """Packets that the switches' ports have dropped so far, in both directions; `run` is `Testbed.run`."""
+    said = run("ovs-vsctl", "--format=json", "--columns=statistics", "list", "Interface")
+    counters = [dict(row[0][1]) for row in json.loads(said)["data"]]
+    return sum(counter.get("rx_dropped", 0) + counter.get("tx_dropped", 0) for counter in counters)

@@ -1,0 +1,212 @@
+"""Commands that emulate: `demo`, `run`, `validate` and `clean`. They need root; `bin/wardrop` goes through sudo.
+
+`validate` and `demo` write the result file that `docs/reference/report.md` describes. A run takes its turn: whatever
+measures packets holds the machine.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from experiments.cli import JsonOption, LoadOption, PolicyOption, ScenarioArgument, app, console, write_json
+from pricing.errors import WardropError
+
+if TYPE_CHECKING:
+    from experiments.campaign import Campaign, Options, Progress
+    from experiments.phase import PhaseLog
+    from topologies.scenario import Scenario
+
+SETTLE_S = {"joint-distributed": 60.0}
+"""Time that a policy is given to settle: it iterates, a round a tick (ours)."""
+
+SETTLE_OTHERS_S = 15.0
+"""Time for the queues of a policy that decides at once (ours)."""
+
+FrameworkOption = Annotated[str, typer.Option("--framework", metavar="F", help="os-ken or ryu.")]
+MetricsOption = Annotated[str, typer.Option("--metrics", metavar="HOST:PORT", help="Where Prometheus scrapes.")]
+OpenflowOption = Annotated[
+    str, typer.Option("--openflow", metavar="HOST:PORT", help="OpenFlow, inside the run's own namespace.")
+]
+TickOption = Annotated[float | None, typer.Option("--tick", metavar="S", help="Seconds between two decisions.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of arrivals, sizes and works.")]
+
+METRICS, OPENFLOW = "127.0.0.1:9464", "127.0.0.1:6653"
+
+
+@app.command()
+def demo(
+    framework: FrameworkOption = "os-ken",
+    metrics: MetricsOption = METRICS,
+    openflow: OpenflowOption = OPENFLOW,
+    duration: Annotated[float, typer.Option("--duration", metavar="S", help="Seconds measured in each phase.")] = 60.0,
+    seed: SeedOption = 1,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = Path("out/demo"),
+    to: JsonOption = None,
+) -> None:
+    """Route an emulated Abilene by shortest path, then by price, and show that theory and packets agree."""
+    found = _validate(
+        "abilene",
+        ["shortest-path", "joint-distributed"],
+        duration,
+        seed,
+        None,
+        _options(framework, metrics, openflow, None),
+    )
+    _publish(found, out)
+    write_json(to, found)
+
+
+@app.command()
+def validate(
+    scenario: ScenarioArgument,
+    policy: PolicyOption = "shortest-path,joint-distributed",
+    duration: Annotated[float, typer.Option("--duration", metavar="S", help="Seconds measured in each phase.")] = 60.0,
+    seed: SeedOption = 1,
+    load: LoadOption = None,
+    framework: FrameworkOption = "os-ken",
+    metrics: MetricsOption = METRICS,
+    openflow: OpenflowOption = OPENFLOW,
+    tick: TickOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the report there too.")] = None,
+    to: JsonOption = None,
+) -> None:
+    """Run policies (P[,P2...]) on the same packets and hold what is measured against what theory predicts."""
+    policies = [name.strip() for name in policy.split(",") if name.strip()]
+    found = _validate(scenario, policies, duration, seed, load, _options(framework, metrics, openflow, tick))
+    if out is None:
+        from experiments.report import table
+
+        console().print(table(found))
+    else:
+        _publish(found, out)
+    write_json(to, found)
+
+
+@app.command("run")
+def run_scenario(
+    scenario: ScenarioArgument,
+    policy: PolicyOption = "joint-distributed",
+    load: LoadOption = None,
+    cli: Annotated[bool, typer.Option("--cli", help="Open Mininet's prompt.")] = False,
+    framework: FrameworkOption = "os-ken",
+    metrics: MetricsOption = METRICS,
+    openflow: OpenflowOption = OPENFLOW,
+    tick: TickOption = None,
+    seed: SeedOption = 1,
+) -> None:
+    """Keep a scenario up, with its traffic, until Ctrl-C."""
+    from experiments.campaign import campaign
+    from experiments.live import LiveView
+    from pricing.policy import get_policy
+    from topologies import scenario as scenarios
+
+    chosen, policy = scenarios.load(scenario, load), get_policy(policy).name
+    try:
+        if cli:
+            silent = campaign(chosen, policy, _options(framework, metrics, openflow, tick), _silent)
+            with silent as up, up.traffic(seed):
+                up.emulation.cli()
+            return
+        with (
+            LiveView(chosen.network, chosen.title) as view,
+            campaign(chosen, policy, _options(framework, metrics, openflow, tick), _shown_in(view)) as up,
+            up.traffic(seed) as traffic,
+        ):
+            up.follow(policy, traffic)
+    except KeyboardInterrupt:
+        console(stderr=True).print("stopped; everything is taken down")
+
+
+@app.command()
+def clean() -> None:
+    """Remove whatever runs of Wardrop have left on this machine, and nothing else."""
+    from topologies.testbed import sweep
+
+    cleared = sweep(all=True)
+    console().print(f"cleared {', '.join(cleared)}" if cleared else "nothing to clear")
+
+
+def _options(framework: str, metrics: str, openflow: str, tick: float | None) -> Options:
+    from experiments.campaign import Options
+
+    if framework not in ("os-ken", "ryu"):
+        raise WardropError(f"--framework {framework}: os-ken and ryu are accepted")
+    return Options(framework, metrics, openflow, tick)
+
+
+def _validate(
+    name: str, policies: list[str], duration: float, seed: int, load: float | None, options: Options
+) -> dict[str, Any]:
+    """Run the phases and say what they showed."""
+    from pricing.policy import get_policy
+    from topologies import scenario as scenarios
+
+    if not duration > 0:
+        raise WardropError(f"--duration {duration:g}: a number of seconds above 0 is accepted")
+    chosen = scenarios.load(name, load)
+    policies = [get_policy(policy).name for policy in policies]
+    if not policies:
+        raise WardropError("--policy: none given; see `bin/wardrop list`")
+    began = time.monotonic()
+    up, logs = _phases(chosen, policies, duration, seed, options)
+    return _account(chosen, up, logs, seed, options, began)
+
+
+def _phases(
+    chosen: Scenario, policies: list[str], duration: float, seed: int, options: Options
+) -> tuple[Campaign, list[PhaseLog]]:
+    from experiments.campaign import campaign
+    from experiments.live import LiveView
+
+    with LiveView(chosen.network, chosen.title) as view, campaign(chosen, policies[0], options, _shown_in(view)) as up:
+        settle = {policy: SETTLE_S.get(policy, SETTLE_OTHERS_S) for policy in policies}
+        return up, [up.run(policy, seed, settle[policy], duration) for policy in policies]
+
+
+def _account(
+    chosen: Scenario, up: Campaign, logs: list[PhaseLog], seed: int, options: Options, began: float
+) -> dict[str, Any]:
+    from experiments.assemble import Account, report
+    from experiments.machine import BAD_SHARE, versions
+    from experiments.verdicts import verdicts
+
+    accounts = [Account(up.network, up.emulation.plant, log) for log in logs]
+    machine = {
+        "framework": options.framework,
+        "versions": versions(options.framework),
+        "quiet": all(len(each.window.excluded) <= BAD_SHARE * each.log.measure for each in accounts),
+    }
+    found = report(accounts, chosen.name, seed, "bin/wardrop " + shlex.join(sys.argv[1:]), machine)
+    for account, entry in zip(accounts, found["runs"], strict=True):
+        baseline = accounts[0] if account is not accounts[0] else None
+        entry["verdicts"] = verdicts(account, baseline, account.log.policy in SETTLE_S)
+    found["elapsed_s"] = time.monotonic() - began
+    return found
+
+
+def _publish(found: dict[str, Any], folder: Path) -> None:
+    from experiments.report import summary, table, write
+
+    write(found, folder)
+    screen = console()
+    screen.print(table(found))
+    screen.print(summary(found), highlight=False, markup=False)
+    screen.print(f"report: {folder / 'report.html'} and {folder / 'report.json'}", highlight=False, markup=False)
+
+
+def _silent(*_: object) -> None:
+    """Show nothing: the terminal belongs to Mininet's prompt."""
+
+
+def _shown_in(view: Any) -> Progress:
+    def progress(phase: str, elapsed: float, total: float, records: list[dict[str, Any]]) -> None:
+        for record in records or [{}]:
+            view.update(record, phase, elapsed, total)
+
+    return progress

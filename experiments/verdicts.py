@@ -1,0 +1,191 @@
+"""What a run has to show, and whether it did: each with its interval, what it rests on, and a sentence.
+
+A figure whose interval is wider than its tolerance is undecided, not met.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from experiments.assemble import Account, binomial_error
+from experiments.estimate import Estimate, Verdict, at_most, mean, paired, ratio, verdict
+
+DELAY_TOLERANCE = 0.15
+DELAY_TOLERANCE_S = 0.3e-3
+"""Measured mean delay against the packet simulation's: within the wider of the two."""
+
+LOAD_TOLERANCE = 0.05
+USED = 0.10
+"""Loads of links above this utilization are held against the packet simulation's."""
+
+SPLIT_TOLERANCE = 0.01
+"""Realised against decided share of a route, or two binomial standard errors of the number of flows."""
+
+GAP_LIMIT, GAP_WORST = 0.02, 0.05
+GAP_TICKS = 30
+"""How far above the model's optimum live allocations may be: mean over this many ticks, and each of them."""
+
+RATIO_LIMIT = 0.6
+"""Priced mean delay over the shortest path's."""
+
+TICK_LIMIT_S = 0.2
+
+
+def verdicts(account: Account, baseline: Account | None = None, priced: bool = True) -> list[dict[str, Any]]:
+    """The verdicts of one phase.
+
+    Parameters
+    ----------
+    account : Account
+    baseline : Account, optional
+        The phase that it is compared with, on the same packets.
+    priced : bool
+        Whether its policy iterates towards the optimum.
+    """
+    found = []
+    if baseline is not None:
+        found.append(_against_baseline(account, baseline))
+    found += [_delay(account), _loads(account), _splits(account)]
+    found += [_growth(account), *_whole(account)]
+    if priced:
+        found += _gaps(account)
+    found.append(_tick(account))
+    return found
+
+
+def _entry(
+    name: str,
+    measured: Estimate,
+    expected: float,
+    tolerance: float | None,
+    said: Verdict,
+    note: str,
+    unit: str,
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        **{"measured" if key == "value" else key: value for key, value in measured.as_json().items()},
+        "expected": expected,
+        "tolerance": tolerance,
+        "verdict": said,
+        "note": note,
+        "unit": unit,
+    }
+
+
+def _count(name: str, value: int, note: str) -> dict[str, Any]:
+    """Something that must not happen at all."""
+    return _entry(name, Estimate(value, 0.0, 1), 0, 0, "met" if value == 0 else "not met", note, "packets")
+
+
+def _against_baseline(account: Account, baseline: Account) -> dict[str, Any]:
+    value = ratio(account.measured.delay.mean, baseline.measured.delay.mean)
+    name = f"mean delay of {account.log.policy} over {baseline.log.policy}"
+    note = f"the same packets in both phases, {account.log.measure:.0f} s each after settling"
+    return _entry(name, value, RATIO_LIMIT, None, at_most(value, RATIO_LIMIT), note, "ratio")
+
+
+def _delay(account: Account) -> dict[str, Any]:
+    """Mean delay against the packet simulation, packet by packet: the interval is that of the paired differences."""
+    quiet = account.window.quiet(account.requests.sent)
+    predicted = account.prediction.delays
+    difference = paired(account.requests.delay[quiet], predicted[quiet])
+    expected = float(np.nanmean(predicted[quiet]))
+    measured = Estimate(expected + difference.value, difference.ci95, difference.n)
+    said = verdict(measured, expected, DELAY_TOLERANCE, DELAY_TOLERANCE_S)
+    model = account.model.mean_delay
+    note = (
+        f"interval of the difference, packet by packet; independent queues say {1e3 * model:.2f} ms: they draw a new "
+        "size at every link, while real packets keep theirs"
+    )
+    tolerance = max(DELAY_TOLERANCE * expected, DELAY_TOLERANCE_S)
+    return _entry("mean delay against the packet simulation", measured, expected, tolerance, said, note, "s")
+
+
+def _loads(account: Account) -> dict[str, Any]:
+    """The link whose load is farthest from the packet simulation's."""
+    order = {"met": 0, "undecided": 1, "not met": 2}
+    found: list[tuple[int, float, str, Estimate, Verdict]] = []
+    for index, link in enumerate(account.network.links):
+        expected = account.prediction.links[index].load.value
+        load = account.link_load(index)
+        if max(load.value, expected) < USED * link.capacity or not expected:
+            continue
+        off = Estimate(load.value / expected - 1, load.ci95 / expected, load.n)
+        said = verdict(off, 0.0, absolute=LOAD_TOLERANCE)
+        found.append((order[said], abs(off.value), str(link), off, said))
+    if not found:
+        nothing = Estimate(0.0, 0.0, 0)
+        return _entry("load of a link against the packet simulation", nothing, 0.0, LOAD_TOLERANCE, "met", "", "ratio")
+    _, _, name, off, said = max(found, key=lambda row: row[:3])
+    note = f"{name}, the farthest off of {len(found)} links above {USED:.0%} utilization; n: ticks"
+    return _entry("load of a link against the packet simulation", off, 0.0, LOAD_TOLERANCE, said, note, "ratio")
+
+
+def _splits(account: Account) -> dict[str, Any]:
+    """The route whose realised share is farthest from the decided one, in terms of what is accepted."""
+    found = []
+    for session in account.network.sessions:
+        decided, realised = account.decided.get(session.name, {}), account.realised.get(session.name, {})
+        for route in sorted(decided.keys() | realised.keys()):
+            want, share = decided.get(route, 0.0), realised.get(route, 0.0)
+            error = binomial_error(want, session.flows)
+            accepted = max(SPLIT_TOLERANCE, 2 * error)
+            got = Estimate(share, 2 * error, session.flows)
+            found.append((abs(share - want) / accepted, f"{session.name}: {route}", got, want, accepted))
+    if not found:
+        nothing = Estimate(0.0, 0.0, 0)
+        return _entry("realised against decided split", nothing, 0.0, SPLIT_TOLERANCE, "undecided", "no route", "ratio")
+    off, name, got, want, accepted = max(found, key=lambda row: row[:2])
+    said: Verdict = "met" if off <= 1 else "not met"
+    note = f"{name}, the farthest off; accepted is 1 point, or two binomial standard errors of its {got.n} flows"
+    return _entry("realised against decided split", got, want, accepted, said, note, "ratio")
+
+
+def _growth(account: Account) -> dict[str, Any]:
+    """Whether delays were growing: the interval of the slope must not lie above 0."""
+    slope = account.measured.slope
+    said: Verdict = "met" if slope.low <= 0 else "not met"
+    return _entry("growth of the delay", slope, 0.0, slope.ci95, said, "s a second; 0 lies in its interval", "ratio")
+
+
+def _whole(account: Account) -> list[dict[str, Any]]:
+    """Nothing lost, nothing twice, and every loss accounted for."""
+    sessions = account.measured.sessions
+    sent = f"of {sum(session.sent for session in sessions)} requests in the time measured"
+    lost, twice = sum(session.lost for session in sessions), sum(session.duplicated for session in sessions)
+    return [
+        _count("requests lost", lost, sent),
+        _count("requests duplicated", twice, sent),
+        _count("losses unaccounted for", account.losses["unaccounted"], "requests and answers of the whole phase"),
+    ]
+
+
+def _gaps(account: Account) -> list[dict[str, Any]]:
+    """How near to the model's optimum the live prices led."""
+    gaps = account.live_gaps[:GAP_TICKS]
+    enough = gaps.size == GAP_TICKS
+    average, largest = mean(gaps), float(gaps.max()) if gaps.size else np.inf
+    note = f"the first {gaps.size} ticks after {account.log.settle:.0f} s from a cold start, at the offered rates"
+    said: Verdict = at_most(Estimate(average.value, 0.0, average.n), GAP_LIMIT) if enough else "undecided"
+    peak: Verdict = ("met" if largest <= GAP_WORST else "not met") if enough else "undecided"
+    return [
+        _entry("live allocation above the optimum, mean", average, GAP_LIMIT, None, said, note, "ratio"),
+        _entry(
+            "live allocation above the optimum, worst",
+            Estimate(largest, 0.0, gaps.size),
+            GAP_WORST,
+            None,
+            peak,
+            note,
+            "ratio",
+        ),
+    ]
+
+
+def _tick(account: Account) -> dict[str, Any]:
+    seconds = np.array([record["tick_s"] for record in account.log.records])
+    value = Estimate(float(np.quantile(seconds, 0.99)) if seconds.size else np.nan, 0.0, int(seconds.size))
+    return _entry("99th percentile of a tick", value, TICK_LIMIT_S, None, at_most(value, TICK_LIMIT_S), "n: ticks", "s")
