@@ -48,7 +48,7 @@ class TestShaping:
         lines = shaping(Link("a", "b", 4e6, propagation=0.005, queue=77), "s1-eth1", netem=False)
         assert lines == [
             "qdisc add dev s1-eth1 root handle 1: htb default 1",
-            "class add dev s1-eth1 parent 1: classid 1:1 htb rate 4000000bit burst 38 cburst 38 quantum 1514",
+            "class add dev s1-eth1 parent 1: classid 1:1 htb rate 4000000bit burst 25 cburst 25 quantum 1514",
             "qdisc add dev s1-eth1 parent 1:1 handle 10: pfifo limit 77",
         ]
 

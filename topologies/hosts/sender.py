@@ -26,13 +26,12 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricing.errors import EmulationError
-from pricing.network import SizeLaw
 from topologies.hosts.logs import ANSWERED, SECOND, SENT, Log, lateness, save
 from topologies.hosts.sockets import (
     ECHO,
@@ -46,6 +45,9 @@ from topologies.hosts.sockets import (
 )
 from topologies.promptness import go_first, wake_on_time
 
+if TYPE_CHECKING:
+    from pricing.network import SizeLaw
+
 FIRST_MEASURED = 1_000_000
 """Sequence number of the first measured packet."""
 
@@ -57,6 +59,15 @@ READING_ROOM = 400_000
 
 NAP = SECOND // 5
 """Longest sleep in ns, after which a request to stop is seen."""
+
+
+class Payloads(NamedTuple):
+    """The fields of `pricing.network.SizeLaw`, whose module takes longer to import than all that a sender needs."""
+
+    law: str
+    mean: float
+    low: int
+    high: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ class Traffic:
         Where the packets go, UDP port 7000.
     rate : float
         Packets/s.
-    size : SizeLaw
+    size : SizeLaw or Payloads
         Of the payloads.
     flows : int
         Equal flows.
@@ -91,7 +102,7 @@ class Traffic:
     seed: int
     address: str
     rate: float
-    size: SizeLaw
+    size: SizeLaw | Payloads
     flows: int
     start: float
     settle: float
@@ -103,10 +114,10 @@ class Traffic:
     def read(cls, path: Path) -> Traffic:
         """The configuration at `path`; `size` is an object with the fields of `SizeLaw`."""
         values: dict[str, Any] = json.loads(path.read_text())
-        return cls(**{**values, "size": SizeLaw(**values["size"])})
+        return cls(**{**values, "size": Payloads(**values["size"])})
 
 
-def payload_sizes(law: SizeLaw, rng: np.random.Generator, count: int) -> NDArray[np.uint16]:
+def payload_sizes(law: SizeLaw | Payloads, rng: np.random.Generator, count: int) -> NDArray[np.uint16]:
     """`count` payloads drawn from `law`, whole bytes."""
     if law.law == "fixed":
         return np.full(count, round(law.mean), np.uint16)
