@@ -58,14 +58,14 @@ def holder(port: int) -> str:
             fields = line.split()
             if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
                 inodes.add(f"socket:[{fields[9]}]")
-    for process in sorted(Path("/proc").glob("[0-9]*")):
+    for entry in Path("/proc").glob("[0-9]*/fd/*") if inodes else ():
         try:
-            links = {str(entry.readlink()) for entry in (process / "fd").iterdir()}
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            if str(entry.readlink()) in inodes:
+                process = entry.parents[1]
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                return f", held by process {process.name} ({command[:80]})"
         except OSError:  # gone, or another user's
             continue
-        if inodes & links:
-            return f", held by process {process.name} ({command[:80]})"
     return ""
 
 

@@ -67,7 +67,18 @@ class Controller:
         self._log = structlog.get_logger()
 
     def run(self) -> None:
-        """Install the first allocation, then tick until stopped.
+        """Start, then tick until stopped; raises as `start` does."""
+        self.start()
+        due = time.monotonic()
+        while not self.stopping:
+            due = max(due + self.period, time.monotonic())
+            while not self.stopping and (left := due - time.monotonic()) > 0:
+                time.sleep(min(left, 0.2))
+            if not self.stopping:
+                self.tick()
+
+    def start(self) -> None:
+        """Wait for every switch, clear it, and put the first allocation in force.
 
         Raises
         ------
@@ -78,13 +89,6 @@ class Controller:
         self.switchboard.wipe(self.switchboard.arrived(), INSTALL_TIMEOUT_S)
         self._carry_out(time.monotonic(), first=True)
         self._log.info("ready", switches=len(self.switchboard.names), rules=self.line["rules_changed"])
-        due = time.monotonic()
-        while not self.stopping:
-            due = max(due + self.period, time.monotonic())
-            while not self.stopping and (left := due - time.monotonic()) > 0:
-                time.sleep(min(left, 0.2))
-            if not self.stopping:
-                self.tick()
 
     def stop(self) -> None:
         """End `run` soon."""
