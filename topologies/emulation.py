@@ -199,6 +199,10 @@ class Emulation:
         ------
         EmulationError
             When that takes longer than `timeout` seconds; the message names the switches without controller.
+
+        Notes
+        -----
+        Open vSwitch notes down every 5 s whom it is connected to: this may return as much later than it could.
         """
         self.check_ports()
         controllers = self._table("Controller", "_uuid", "is_connected")

@@ -6,7 +6,9 @@ waits are held to their order of magnitude.
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -292,6 +294,18 @@ class TestLife:
             assert [line.split()[0] for line in testbed.run("ip", "-br", "link").splitlines()] == ["lo"]
             assert not any(name.startswith("mininet:") for name in processes(testbed.name))
 
+    def test_ready_when_every_switch_has_been_greeted(self) -> None:
+        network = line()
+        with Testbed() as testbed, socket.create_server(("127.0.0.1", 6653)) as listening:
+            greeter = threading.Thread(target=greet, args=(listening, len(network.nodes)))
+            greeter.start()
+            try:
+                with Emulation(network, plan(network), testbed) as emulation:
+                    emulation.wait_ready(timeout=10)
+                    assert {row for (row,) in emulation._table("Controller", "is_connected")} == {True}
+            finally:
+                greeter.join()
+
     def test_missing_controller_is_said(self) -> None:
         network = line()
         refused = pytest.raises(EmulationError, match=r"127\.0\.0\.1:6699 .* a, b, c")
@@ -313,6 +327,18 @@ class TestLife:
             program = emulation.start("h-a", "web", {"server": "east", "address": "10.9.0.1"})
             with pytest.raises(EmulationError, match=r"h-a-web: .*Cannot assign requested address"):
                 program.wait_ready()
+
+
+def greet(listening: socket.socket, count: int) -> None:
+    """Say hello in OpenFlow 1.3 to `count` switches, and stay until they go."""
+    listening.settimeout(10)
+    switches = [listening.accept()[0] for _ in range(count)]
+    for switch in switches:
+        switch.sendall(bytes((4, 0, 0, 8, 0, 0, 0, 1)))
+    for switch in switches:
+        while switch.recv(4096):
+            pass
+        switch.close()
 
 
 def processes(testbed: str) -> list[str]:
