@@ -117,7 +117,7 @@ class PollaczekKhinchine:
         """x D(x) = a x^2/(C - x) + b x, s times a unit of load."""
         x = np.asarray(load, dtype=float)
         with np.errstate(divide="ignore"):
-            return np.asarray(self.scale * x**2 / self._room(x) + self.base * x)
+            return np.asarray(self.scale * x**2 / self._room(x) + self.base * np.minimum(x, self.capacity))
 
     def load_at(self, price: ArrayLike) -> FloatArray:
         """The load at which the marginal cost is `price` (s); 0 for prices below that of an idle resource."""

@@ -31,6 +31,9 @@ from pricing.values import FloatArray, Loads, Prices
 NEAR_CAPACITY = 0.995
 """Utilization at which prices of overloaded resources are taken: finite, and steep enough to drive traffic away."""
 
+NEGLIGIBLE = 1e-9
+"""Part of all offered rates below which a session does not count as offering."""
+
 IntArray = NDArray[np.intp]
 
 
@@ -101,6 +104,11 @@ class Problem:
         if not total:
             return 1.0, 1 + scv
         return sum(n * w for n, w in jobs) / total, sum(n * w * w * (1 + scv) for n, w in jobs) / total
+
+    def active(self, rates: FloatArray) -> list[tuple[Session, float]]:
+        """Sessions that offer something, with their bit/s; a billionth of all is nothing."""
+        least = NEGLIGIBLE * float(rates.sum())
+        return [(s, float(rate)) for s, rate in zip(self.network.sessions, rates, strict=True) if rate > least]
 
     def usage(self, route: Route) -> tuple[IntArray, FloatArray]:
         """Indices of the resources that a route uses, and units of load on each for a bit/s of its session.
@@ -251,7 +259,7 @@ def evaluate(network: Network, allocation: Allocation, offered: FloatArray | Non
             sum(weight * routes[route].server for route, weight in split),
         )
     packets = {s.name: rate / s.frame_bits for s, rate in zip(network.sessions, rates, strict=True) if rate > 0}
-    asked = sum(packet * sessions[name].total for name, packet in packets.items())
+    asked = float(sum(packet * sessions[name].total for name, packet in packets.items()))
     total = float(rates.sum())
     return Evaluation(
         loads=Loads(load[:cut], load[cut:], rates),
@@ -260,5 +268,5 @@ def evaluate(network: Network, allocation: Allocation, offered: FloatArray | Non
         routes=routes,
         sessions=sessions,
         objective=problem.total_cost(load) / total if total else 0.0,
-        mean_delay=asked / sum(packets.values()) if packets else 0.0,
+        mean_delay=asked / float(sum(packets.values())) if packets else 0.0,
     )

@@ -6,8 +6,8 @@ For any prices p of a unit of load the dual function bounds the cost of every al
 
 The first part is one Dijkstra a session, over all routes of the network; the second has its minimum where the
 marginal cost is the price. The prices taken are the marginal costs at the allocation's own loads: at the optimum, and
-only there, the bound meets the cost (eq. (14) of the joint paper: used routes are the cheapest ones). Where that bound is loose, it
-is also taken at the marginal costs of some fractions of the loads, and the best one holds.
+only there, the bound meets the cost (eq. (14) of the joint paper: used routes are the cheapest ones). Where that
+bound is loose, it is also taken at the marginal costs of some fractions of the loads, and the best one holds.
 """
 
 from __future__ import annotations
@@ -33,11 +33,7 @@ def dual_bound(problem: Problem, unit_prices: FloatArray, offered: FloatArray) -
     unit_prices : array of shape (R,)
         Price of a unit of load, s·bit, none negative.
     """
-    routes = sum(
-        rate * cheapest_route(problem, session, unit_prices)[1]
-        for session, rate in zip(problem.network.sessions, offered, strict=True)
-        if rate > 0
-    )
+    routes = sum(rate * cheapest_route(problem, session, unit_prices)[1] for session, rate in problem.active(offered))
     load = problem.laws.load_at(unit_prices / problem.weight)
     return float(routes + problem.total_cost(load) - unit_prices @ load)
 
@@ -66,12 +62,12 @@ def certify(network: Network, allocation: Allocation, offered: FloatArray | None
     if not math.isfinite(primal):
         return Certificate(math.inf, _best_bound(problem, load, rates) / total, math.inf, math.inf, math.inf)
     worst, excess, paid = _excess(problem, allocation, rates)
-    wasted = excess / paid
+    wasted = excess / paid if paid > 0 else 0.0
     # At the marginal costs of its own loads, primal - D(p) is the excess; told so, it does not drown in rounding.
     if excess > LOOSE * primal:
         excess = primal - max(primal - excess, _best_bound(problem, load, rates))
     dual = primal - excess
-    gap = excess / dual if dual > 0 else math.inf
+    gap = excess / dual if dual > 0 else math.inf if excess > 0 else 0.0
     return Certificate(primal / total, dual / total, gap, worst, wasted)
 
 
@@ -87,9 +83,7 @@ def _excess(problem: Problem, allocation: Allocation, rates: FloatArray) -> tupl
     marginal cost (s·bit/s)."""
     prices = problem.unit_prices(problem.loads(allocation, rates))
     worst = excess = paid = 0.0
-    for session, rate in zip(problem.network.sessions, rates, strict=True):
-        if rate <= 0:
-            continue
+    for session, rate in problem.active(rates):
         cheapest = cheapest_route(problem, session, prices)[1]
         for route, weight in allocation.splits[session.name]:
             index, amount = problem.usage(route)

@@ -3,8 +3,8 @@
     minimise  sum_r f_r((A w)_r)   s.t.  the shares w of each group (a session) add up to 1,  w >= 0
 
 A is load of resource r for all of a session on a route. The costs f_r grow without bound at capacity, so they guard
-their own domain; the shares are guarded by a primal-dual interior-point method. With g the gradient, s the slack of w >= 0
-and mu the barrier's weight a Newton step solves
+their own domain; the shares are guarded by a primal-dual interior-point method. With g the gradient, s the slack of w
+>= 0 and mu the barrier's weight a Newton step solves
 
     [ A' diag(f'') A + diag(s/w)   -E' ] [ dw    ]   [ mu/w - g ]
     [ E                             0  ] [ price ] = [ 0        ]
@@ -27,6 +27,9 @@ Costs = Callable[[FloatArray], tuple[FloatArray, FloatArray, FloatArray]]
 """Loads (R,) to costs, their slopes and their curvatures; infinite outside of the domain."""
 
 MOST_STEPS = 80
+_PATIENCE = 12
+"""Steps without a smaller gap after which rounding is all that is left."""
+
 _INSIDE = 0.99
 """Part of the way to the nearest bound that a step takes at most."""
 
@@ -40,11 +43,11 @@ class Descent:
     steps: int
 
 
-def route_gap(gradient: FloatArray, shares: FloatArray, groups: NDArray[np.intp]) -> tuple[float, float]:
-    """Sum over routes of share times excess over the group's cheapest route, and sum of share times cost."""
+def above_cheapest(gradient: FloatArray, groups: NDArray[np.intp]) -> FloatArray:
+    """By how much each route costs more than the cheapest of its group."""
     cheapest = np.full(groups.max() + 1, np.inf)
     np.minimum.at(cheapest, groups, gradient)
-    return float(shares @ (gradient - cheapest[groups])), float(shares @ gradient)
+    return np.asarray(gradient - cheapest[groups])
 
 
 def interior(costs: Costs, usage: FloatArray, groups: NDArray[np.intp], shares: FloatArray) -> FloatArray:
@@ -97,25 +100,31 @@ def descend(costs: Costs, usage: FloatArray, groups: NDArray[np.intp], start: Fl
     shares = interior(costs, usage, groups, start)
     value, slope, curvature = inner(shares)
     gradient = matrix.T @ slope
-    excess, paid = route_gap(gradient, shares, groups)
+    excess, paid = float(shares @ above_cheapest(gradient, groups)), float(shares @ gradient)
+    if paid <= 0:
+        return Descent(start, 0.0, 0)
     slack = np.full(count, max(excess, tolerance * paid)) / (count * shares)
     best = Descent(shares, excess / paid, 0)
     system = np.zeros((count + many, count + many))
-    system[:count, count:], system[count:, :count] = -members.T, members
     right = np.zeros(count + many)
     diagonal = np.arange(count)
     cut = 0.1
     for steps in range(1, MOST_STEPS + 1):
         barrier = cut * float(shares @ slack) / count
-        system[:count, :count] = (matrix.T * curvature) @ matrix
-        system[diagonal, diagonal] += slack / shares
-        right[:count] = barrier / shares - gradient
-        move = np.asarray(np.linalg.solve(system, right)[:count], dtype=np.float64)
+        # In units of the shares, and against each group's cheapest route: so that small shares and small differences
+        # of large prices keep their digits.
+        scaled = matrix * shares
+        system[:count, :count] = (scaled.T * curvature) @ scaled
+        system[diagonal, diagonal] += slack * shares
+        system[:count, count:], system[count:, :count] = -(members * shares).T, members * shares
+        pull = barrier / shares - above_cheapest(gradient, groups)
+        right[:count] = pull * shares
+        move = shares * np.linalg.solve(system, right)[:count]
         # Rounding must not change the sums: near capacity a billionth of a load is felt.
         move[(members * shares).argmax(axis=1)] -= members @ move
         change = barrier / shares - slack - slack / shares * move
         reach = min(1.0, _INSIDE * _longest(shares, move))
-        fall = float(right[:count] @ move)
+        fall = float(pull @ move)
         merit = value - barrier * float(np.log(shares).sum())
         while True:
             trial = shares + reach * move
@@ -128,10 +137,10 @@ def descend(costs: Costs, usage: FloatArray, groups: NDArray[np.intp], start: Fl
         shares = trial
         slack = np.maximum(slack + min(1.0, _INSIDE * _longest(slack, change)) * change, 1e-300)
         gradient = matrix.T @ slope
-        excess, paid = route_gap(gradient, shares, groups)
+        excess, paid = float(shares @ above_cheapest(gradient, groups)), float(shares @ gradient)
         if excess < best.gap * paid:
             best = Descent(shares, excess / paid, steps)
-        if best.gap <= tolerance:
+        if best.gap <= tolerance or steps - best.steps > _PATIENCE:
             break
         cut = 0.05 if reach > 0.9 else 0.5
     return best

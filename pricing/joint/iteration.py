@@ -1,10 +1,10 @@
 """The distributed iteration on a live network: one safe round a tick.
 
-The joint paper's Algorithm 1 lets every source answer to the prices as if the others stood still, and damps the answers
-by hand; on loaded servers it steps out of the feasible set or circles (`pricing.joint.printed` shows it). Here no round
-can. Let F_r(x) = weight_r x D_r(x) be the cost of resource r, x_r its measured load, and Delta_kr what session k adds to
-it by changing its split. Give each session a part theta_kr of the resource, sum_k theta_kr = 1. F_r is convex, so by
-Jensen's inequality
+The joint paper's Algorithm 1 lets every source answer to the prices as if the others stood still, and damps the
+answers by hand; on loaded servers it steps out of the feasible set or circles (`pricing.joint.printed` shows it).
+Here no round can. Let F_r(x) = weight_r x D_r(x) be the cost of resource r, x_r its measured load, and Delta_kr what
+session k adds to it by changing its split. Give each session a part theta_kr of the resource, sum_k theta_kr = 1. F_r
+is convex, so by Jensen's inequality
 
     F_r(x_r + sum_k Delta_kr)  <=  sum_k theta_kr F_r(x_r + Delta_kr / theta_kr)                      (J)
 
@@ -20,13 +20,13 @@ decided. Nobody learns another's routes, rates or delays.
 
 Alone this is safe but slow where sessions should trade places: each fears that all others move with it. So sessions
 keep some of their momentum: what is decided is the answer plus `MOMENTUM` times its change since the last answer, by
-each session dropped when it points against the way it came (O'Donoghue and Candes' restart), and by all when a resource
-that would come near capacity through it objects, which is one bit. The answer itself starts from where that led, so
-(J) holds for every round, and every round is strictly feasible.
+each session dropped when it points against the way it came (O'Donoghue and Candes' restart), and by all when a
+resource that would come near capacity through it objects, which is one bit. The answer itself starts from where that
+led, so (J) holds for every round, and every round is strictly feasible.
 
 Loads are measured with noise, and a second late. A resource keeps an expected load: it adds the changes that sessions
-announce, and moves it a part `SMOOTHING` of the way to each measurement. So its own decisions are seen at once, noise is
-averaged, and background traffic is learnt like any other.
+announce, and moves it a part `SMOOTHING` of the way to each measurement. So its own decisions are seen at once, noise
+is averaged, and background traffic is learnt like any other.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def answer(problem: Problem, state: State) -> Shares:
     """Every session's answer to the prices at the expected loads: the least of its summand of (J)."""
     load = np.maximum(problem.below(state.load), 0.0)
     prices = problem.unit_prices(load)
-    sessions = [(s, rate) for s, rate in zip(problem.network.sessions, state.offered, strict=True) if rate > 0]
+    sessions = problem.active(state.offered)
     routes: list[list[Route]] = []
     for session, _ in sessions:
         used = [route for route in state.shares if route.session == session.name]

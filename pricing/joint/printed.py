@@ -1,17 +1,17 @@
 """The joint paper's Algorithm 1 as printed, for sources with private access paths.
 
-Each round every server moves its price a part gamma of the way to its marginal cost, and every source moves its split a
-part eta of the way to its best response
+Each round every server moves its price a part gamma of the way to its marginal cost, and every source moves its split
+a part eta of the way to its best response
 
     minimise over y:  sum_j y_j D_ij(y_j) + p_j y_j    s.t.  sum_j y_j = lambda_i,  y >= 0
 
-which equalises marginal access cost plus price over the routes in use (eq. (14)): y_j is where the access path's marginal
-cost is nu - p_j, and the multiplier nu is found by bisection. Its bracket must start at the *least* p_j + D_ij(0): the
-paper's program starts it at the largest, which spreads light sources over routes they should leave alone, and that is
-the whole of its printed gap of 2e-4. `from_largest` repeats that.
+which equalises marginal access cost plus price over the routes in use (eq. (14)): y_j is where the access path's
+marginal cost is nu - p_j, and the multiplier nu is found by bisection. Its bracket must start at the *least* p_j +
+D_ij(0): the paper's program starts it at the largest, which spreads light sources over routes they should leave
+alone, and that is the whole of its printed gap of 2e-4. `from_largest` repeats that.
 
-The algorithm is here to be compared with. On loaded servers it leaves the feasible set or circles: a feasible point is
-nowhere promised. What runs on networks is `pricing.joint.iteration`.
+The algorithm is here to be compared with. On loaded servers it leaves the feasible set or circles: a feasible point
+is nowhere promised. What runs on networks is `pricing.joint.iteration`.
 """
 
 from __future__ import annotations

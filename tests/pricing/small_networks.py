@@ -93,11 +93,14 @@ def abilene(rho: float = 0.75, response_bits: float = 800.0, capacity: float = 2
 
 
 def ring(capacities: Sequence[float], rates: FloatArray) -> Network:
-    """A ring of nodes with a server at the first and the third, and a session from every node."""
+    """A ring of nodes with a server at the first and the third, and a session of unit jobs from every node.
+
+    Spare rates are ignored.
+    """
     names = [f"n{i}" for i in range(len(capacities))]
     links = cables(*((a, b, c) for (a, b), c in zip(pairwise([*names, names[0]]), capacities, strict=True)))
     servers = [Server("sa", names[0], 12.0), Server("sb", names[2], 9.0)]
     sessions = [
-        anycast(f"k{i}", name, ("sa", "sb"), float(r)) for i, (name, r) in enumerate(zip(names, rates, strict=True))
+        anycast(f"k{i}", name, ("sa", "sb"), float(r)) for i, (name, r) in enumerate(zip(names, rates, strict=False))
     ]
     return network(links, servers, sessions, "ring")
