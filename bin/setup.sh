@@ -143,4 +143,4 @@ build_environment() {
     as_owner mv .venv/complete.new .venv/complete
 }
 
-pip_install() { as_owner .venv/bin/python -m pip install --disable-pip-version-check "$@"; }
+pip_install() { as_owner .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off "$@"; }
