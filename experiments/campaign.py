@@ -20,9 +20,9 @@ from typing import Any
 from experiments.controller_process import ControllerProcess
 from experiments.machine import BAD_SHARE, bad_seconds
 from experiments.phase import START_DELAY_S, PhaseLog, Traffic, watched
-from experiments.solution import without_propagation
 from pricing.network import Network
 from topologies.emulation import Emulation
+from topologies.links import as_emulated
 from topologies.plant import plan
 from topologies.scenario import Scenario
 from topologies.testbed import Testbed
@@ -61,7 +61,7 @@ class Options:
 class Campaign:
     """A network that is up; `run` runs a phase on it.
 
-    `network` is the scenario's as it is emulated: without propagation where the kernel cannot delay.
+    `network` is the scenario's as its links carry it out, which is what the controller prices.
     """
 
     network: Network
@@ -166,8 +166,7 @@ def campaign(scenario: Scenario, policy: str, options: Options, progress: Progre
         say("network")
         plant = plan(scenario.network)
         with Emulation(scenario.network, plant, testbed, openflow_port(options)) as emulation:
-            # What the kernel cannot delay, the model must not count.
-            network = scenario.network if emulation.plant.netem else without_propagation(scenario.network)
+            network = as_emulated(scenario.network, emulation.plant.netem)
             (testbed.directory / "network.json").write_text(json.dumps(asdict(network)))
             controller = ControllerProcess(_arguments(scenario, testbed, policy, options), testbed.directory)
             say("controller")

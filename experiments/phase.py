@@ -7,6 +7,7 @@ Servers and senders are started anew for each phase from the same seed, so the m
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from topologies.hosts.logs import Log, load
 from topologies.hosts.start import Program, stop
 from topologies.plant import Plant
 
-START_DELAY_S = 2.5
+START_DELAY_S = 5.0
 """From starting the senders to their first packet: eight Python processes must be up (ours)."""
 
 DRAIN_S = 2.0
@@ -260,7 +261,7 @@ def watched(
         Record lines of before the phase.
     """
     run = traffic.emulation.testbed.run
-    dropped_before = port_drops(run)
+    dropped_before = switch_drops(run)
     records: list[dict[str, Any]] = []
     try:
         traffic.start_servers(seed)
@@ -292,12 +293,19 @@ def watched(
         answers=answers,
         served=served,
         pages=traffic.pages,
-        switch_drops=port_drops(run) - dropped_before,
+        switch_drops=switch_drops(run) - dropped_before,
     )
 
 
-def port_drops(run: Callable[..., str]) -> int:
-    """Packets that the switches' ports have dropped so far, in both directions; `run` is `Testbed.run`."""
+def switch_drops(run: Callable[..., str]) -> int:
+    """Packets that the switches have dropped so far; `run` is `Testbed.run`.
+
+    Three places are added up: the ports, the buffers of the sockets through which the userspace datapath receives, and
+    the datapath itself (a packet that no rule wanted, or that it could not look up).
+    """
     said = run("ovs-vsctl", "--format=json", "--columns=statistics", "list", "Interface")
     counters = [dict(row[0][1]) for row in json.loads(said)["data"]]
-    return sum(counter.get("rx_dropped", 0) + counter.get("tx_dropped", 0) for counter in counters)
+    ports = sum(counter.get("rx_dropped", 0) + counter.get("tx_dropped", 0) for counter in counters)
+    buffers = sum(int(count) for count in re.findall(r",d(\d+)\)", run("ss", "--packet", "--memory")))
+    inside = re.findall(r"^(?:datapath_drop|drop_action)\w+ .*total: (\d+)", run("ovs-appctl", "coverage/show"), re.M)
+    return ports + buffers + sum(int(count) for count in inside)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pricing.errors import EmulationError
-from pricing.network import Link
+from pricing.network import Link, Network
 
 BURST_SECONDS = 50e-6
 """What a link's bucket holds, in seconds of the link.
@@ -48,6 +48,12 @@ class QueueCounters:
     packets: int
     drops: int
     backlog: int
+
+
+def as_emulated(network: Network, netem: bool) -> Network:
+    """The network as these links carry it out: they deliver waits, and propagation only where the kernel has netem."""
+    links = (replace(link, delivers="wait", propagation=link.propagation if netem else 0.0) for link in network.links)
+    return replace(network, links=tuple(links))
 
 
 def capacity_problems(links: Iterable[Link]) -> list[str]:
