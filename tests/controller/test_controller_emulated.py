@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import socket
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +20,7 @@ import small_networks as small
 from private_switch import PrivateSwitch, can_emulate, private_switch
 
 from controller.framework import PACKAGES
+from controller.hashing import slots_of
 from controller.plant import Plant, network_to_json
 from pricing.network import Network
 
@@ -27,25 +30,53 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[2]
-ECHO = """
-import socket
-server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-server.bind(("10.9.0.1", 7000))
+SERVER = """
+import socket, sys, threading
+name = sys.argv[1].encode()
+requests = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+requests.bind(("10.9.0.1", 7000))
+pages = socket.create_server(("10.9.0.1", 80), backlog=100)
+
+def serve(connection):
+    while connection.recv(1000):
+        connection.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\n" + name.ljust(5))
+
+def accept():
+    while True:
+        threading.Thread(target=serve, args=pages.accept()[:1], daemon=True).start()
+
+threading.Thread(target=accept, daemon=True).start()
+print("up", flush=True)
 while True:
-    data, peer = server.recvfrom(2000)
-    server.sendto(data[:8], peer)
+    data, peer = requests.recvfrom(2000)
+    requests.sendto(data[:8] + name, peer)
 """
-ASK = """
-import socket, sys
-answered = 0
-for port in range(20000, 20040):
+DATAGRAMS = """
+import socket, collections
+count = collections.Counter()
+for port in range(20000, 20050):
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     client.settimeout(3)
     client.bind(("", port))
     client.sendto(b"x" * 100, ("10.9.0.1", 7000))
-    answered += len(client.recv(100)) == 8
-print(answered)
+    count[client.recv(100)[8:].decode()] += 1
+print(dict(count))
 """
+CONNECTIONS = """
+import socket, sys
+def ask(connection):
+    connection.sendall(b"GET /")
+    return connection.recv(1000)[-5:]
+connections = [socket.create_connection(("10.9.0.1", 80), 3) for _ in range(20)]
+before = [ask(one) for one in connections]
+print(len(set(before)), flush=True)
+sys.stdin.readline()
+after = [ask(one) for one in connections]
+fresh = [ask(socket.create_connection(("10.9.0.1", 80), 3)) for _ in range(20)]
+print(before == after, len(set(fresh)))
+"""
+NET = small.network([("a", "b"), ("b", "c")], {"east": "c", "west": "a"}, ["b"])
+"""Three switches in line, a client in the middle, a server at each end."""
 
 
 def build(switch: PrivateSwitch, net: Network, openflow: str) -> Plant:
@@ -117,39 +148,68 @@ def framework(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@contextmanager
+def servers(switch: PrivateSwitch) -> Iterator[None]:
+    """A server of datagrams and connections at each end."""
+    started = []
+    try:
+        for name in ("east", "west"):
+            command = ["ip", "netns", "exec", f"{switch.netns}-{name}", sys.executable, "-c", SERVER, name]
+            started.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+        for server in started:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"up\n"
+        yield
+    finally:
+        for server in started:
+            server.kill()
+            server.communicate()
+
+
+def expected(line: dict[str, Any], plant: Plant) -> dict[str, int]:
+    """How many of the 50 flows each server gets by the slots in force."""
+    numbers = line["slots"]["from-b"]
+    taken = slots_of(plant.hosts["h-b"].ip, "10.9.0.1", 17, range(20000, 20050), 7000, len(numbers))
+    return dict(Counter(line["routes"][str(numbers[slot])]["host"] for slot in taken))
+
+
 def test_packets_arrive_and_answers_come_back(framework: str, tmp_path: Path) -> None:
     port = free_port()
+    options = [f"--framework={framework}", f"--metrics=127.0.0.1:{port}", "--policy=ecmp", "--slots=256"]
     with private_switch() as switch:
-        plant = build(switch, small.LINE, "127.0.0.1:6653")
-        client, other = (f"{switch.netns}-{name}" for name in ("h-a", "h-c"))
-        servers = []
-        options = [f"--framework={framework}", f"--metrics=127.0.0.1:{port}", "--policy=ecmp", "--slots=256"]
-        try:
-            with running(tmp_path, small.LINE, plant, *options) as process:
-                lines = records(tmp_path)
-                first = next(lines)
-                assert first["error"] is None, (tmp_path / "log").read_text()
-                for name in ("east", "west"):
-                    space = ["ip", "netns", "exec", f"{switch.netns}-{name}", sys.executable]
-                    servers.append(subprocess.Popen([*space, "-c", ECHO]))
-                    web = [*space, "-m", "http.server", "80", "--bind", "10.9.0.1", "--directory", str(tmp_path)]
-                    servers.append(subprocess.Popen(web, stderr=subprocess.DEVNULL))
-                for target in (plant.hosts["h-c"].ip, plant.hosts["east"].ip, "10.9.0.1"):
-                    switch.inside("ping", "-c3", "-i0.2", "-W2", target, host=client)
-                switch.inside("ping", "-c1", "-W2", "10.9.0.1", host=other)
-                assert switch.inside(sys.executable, "-c", ASK, host=client).strip() == "40"
-                fetch = ["curl", "-sS", "--retry", "5", "--retry-connrefused", "http://10.9.0.1/network.json"]
-                assert switch.inside(*fetch, host=client) == network_to_json(small.LINE)
-                text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
-                assert 'wardrop_link_load_bits_per_second{dst="b",src="a"}' in text
-                assert ask(tmp_path / "control.sock", {"policy": "shortest"})["error"].count("shortest-path") == 2
-                assert ask(tmp_path / "control.sock", {"policy": "shortest-path"}) == {"policy": "shortest-path"}
-                changed = next(line for line in lines if line["policy"] == "shortest-path")
-                assert changed["decided"]["from-a"] == [["a>b@west", 1.0]]
-                assert changed["error"] is None
-                assert process.poll() is None
-                lines.close()
-        finally:
-            for server in servers:
-                server.kill()
-                server.wait()
+        plant = build(switch, NET, "127.0.0.1:6653")
+        client, other = (f"{switch.netns}-{name}" for name in ("h-b", "h-c"))
+        with running(tmp_path, NET, plant, *options) as process, servers(switch):
+            lines = records(tmp_path)
+            first = next(lines)
+            assert first["error"] is None
+            for target in (plant.hosts["h-c"].ip, plant.hosts["east"].ip, "10.9.0.1"):
+                switch.inside("ping", "-c2", "-i0.2", "-W2", target, host=client)
+            switch.inside("ping", "-c1", "-W2", "10.9.0.1", host=other)
+            switch.inside("ping", "-c1", "-W2", plant.hosts["h-a"].ip, host=other)
+            answers = ast.literal_eval(switch.inside(sys.executable, "-c", DATAGRAMS, host=client))
+            assert answers == expected(first, plant)
+            assert abs(answers["east"] - 25) <= 1
+            assert switch.inside("curl", "-sS", "http://10.9.0.1/", host=client).strip() in ("east", "west")
+
+            text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+            assert 'wardrop_link_load_bits_per_second{dst="b",src="a"}' in text
+            assert "shortest-path" in ask(tmp_path / "control.sock", {"policy": "shortest"})["error"]
+            command = ["ip", "netns", "exec", client, sys.executable, "-c", CONNECTIONS]
+            open_ones = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert open_ones.stdout is not None
+            assert open_ones.stdout.readline() == "2\n"
+            assert ask(tmp_path / "control.sock", {"policy": "shortest-path"}) == {"policy": "shortest-path"}
+            changed = next(line for line in lines if line["policy"] == "shortest-path")
+            assert len(changed["decided"]["from-b"]) == 1
+            assert changed["error"] is None
+            settle(lines)
+            assert open_ones.communicate("\n", timeout=20)[0] == "True 1\n"
+            lines.close()
+            assert process.poll() is None
+
+
+def settle(lines: Iterator[dict[str, Any]]) -> None:
+    """Some ticks more: a switch goes on with cached decisions for up to half a second."""
+    for _ in range(4):
+        assert next(lines)["error"] is None
