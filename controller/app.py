@@ -63,7 +63,7 @@ class Controller:
         self.stopping = False
         self.line: dict[str, Any] = {}
         self.state = tick.first_state(fabric, policy)
-        self._said = ""
+        self._said: str | None = None
         self._log = structlog.get_logger()
 
     def run(self) -> None:
@@ -87,8 +87,10 @@ class Controller:
         """
         self.switchboard.wait_for_all(CONNECT_TIMEOUT_S)
         self.switchboard.wipe(self.switchboard.arrived(), INSTALL_TIMEOUT_S)
-        self._carry_out(time.monotonic(), first=True)
-        self._log.info("ready", switches=len(self.switchboard.names), rules=self.line["rules_changed"])
+        began = time.monotonic()
+        rules, _ = self._carry_out()
+        self._record(began, rules, True, None)
+        self._log.info("ready", switches=len(self.switchboard.names), rules=rules)
 
     def stop(self) -> None:
         """End `run` soon."""
@@ -98,35 +100,44 @@ class Controller:
         """One tick, whatever happens in it."""
         began = time.monotonic()
         counts, silent = self.switchboard.counts(self.period)
+        problem: Exception | None = MeasurementError("; ".join(silent)) if silent else None
+        if self.switchboard.failures:
+            problem = self.switchboard.failures.pop()
         self.state = tick.learn(self.fabric, self.state, counts, time.monotonic())
         self.state = tick.reconnected(self.state, self.switchboard.arrived())
         if self.wanted is not self.state.policy:
             self.state = tick.with_policy(self.state, self.wanted)
-        problem: Exception | None = MeasurementError("; ".join(silent)) if silent else None
         try:
-            self._carry_out(began, problem=problem)
+            rules, changed = self._carry_out()
         except Exception as error:  # the last acknowledged rules stand
-            self._write(began, 0, False, error)
+            self._record(began, 0, False, error)
+        else:
+            self._record(began, rules, changed, problem)
 
-    def _carry_out(self, began: float, first: bool = False, problem: Exception | None = None) -> None:
+    def _carry_out(self) -> tuple[int, bool]:
+        """Decide and install; the number of rules sent, and whether the meaning of the rules changed."""
         plan = tick.plan(self.fabric, self.state)
         try:
             self.switchboard.install(plan.delta, INSTALL_TIMEOUT_S)
-        except WardropError:
+        except Exception:
             self.state = tick.refused(self.state, plan)
             raise
-        changed = first or plan.labels is not self.state.labels or plan.deals != self.state.deals
+        changed = plan.labels is not self.state.labels or plan.deals != self.state.deals
         self.state = tick.acknowledged(self.state, plan)
-        self._write(began, len(plan.delta), changed, problem)
+        return len(plan.delta), changed
 
-    def _write(self, began: float, rules: int, changed: bool, error: Exception | None) -> None:
-        """Record a tick, count it, and say what went wrong if that is news."""
+    def _record(self, began: float, rules: int, changed: bool, error: Exception | None) -> None:
+        """Write a tick's line, count it, and say what went wrong if that is news."""
         installed = time.time()
-        self.state, verdict = tick.judge(self.fabric, self.state)
+        line: dict[str, Any] = {"time": installed, **tick.describe(self.fabric, self.state)}
+        try:
+            self.state, verdict = tick.judge(self.fabric, self.state)
+        except Exception as failure:  # an allocation that cannot be judged still carries packets
+            verdict, error = tick.NO_VERDICT, error or failure
         took = time.monotonic() - began
         kind = type(error).__name__ if error else None
-        line: dict[str, Any] = {"time": installed, **tick.describe(self.fabric, self.state), **verdict}
-        line |= {"tick_s": took, "rules_changed": rules, "error": f"{kind}: {error}" if error else None}
+        message = f"{kind}: {error}" if error else None
+        line |= {**verdict, "tick_s": took, "rules_changed": rules, "error": message}
         if changed:
             line |= {"installed": installed, **tick.installed_values(self.fabric, self.state)}
         self.line = line
@@ -135,9 +146,8 @@ class Controller:
         if self.record:
             self.record.write(json.dumps(line, allow_nan=False) + "\n")
             self.record.flush()
-        message = f"{kind}: {error}" if error else ""
         if message and message != self._said:
-            self._log.error("tick failed, the rules stay" if not rules else "tick", error=message)
+            self._log.error("tick", error=message)
         self._said = message
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:

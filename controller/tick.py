@@ -33,6 +33,9 @@ from pricing.values import Decision, FloatArray, Loads
 SMOOTHING = 0.2
 """Part of a new tick in the smoothed offered rates (for the gap) and realised splits: a mean over some five ticks."""
 
+NO_VERDICT: dict[str, float | None] = dict.fromkeys(("gap", "kkt_residual", "objective", "optimum"))
+"""What is said of an allocation that cannot be judged."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -168,12 +171,12 @@ def slot_rates(fabric: Fabric, name: str) -> FloatArray:
 
 def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]:
     """How good the allocation in force is at the smoothed offered rates, by the model; None for what cannot be said."""
-    verdict: dict[str, float | None] = dict.fromkeys(("gap", "kkt_residual", "objective", "optimum"))
+    verdict = NO_VERDICT
     if state.decision is None:
         return state, verdict
     try:
         certificate = certify(fabric.network, state.decision.allocation, state.offered)
-        verdict |= {
+        verdict = verdict | {
             "gap": finite(certificate.gap),
             "kkt_residual": finite(certificate.kkt_residual),
             "objective": finite(certificate.primal),
