@@ -1,0 +1,1 @@
+"""Effects: OpenFlow, threads, time and HTTP; the controller is a process of its own, `python -m controller`."""

@@ -1,0 +1,1 @@
+"""Running, measuring, predicting and reporting: the command line and the result file."""

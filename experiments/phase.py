@@ -308,4 +308,4 @@ def switch_drops(run: Callable[..., str]) -> int:
     ports = sum(counter.get("rx_dropped", 0) + counter.get("tx_dropped", 0) for counter in counters)
     buffers = sum(int(count) for count in re.findall(r",d(\d+)\)", run("ss", "--packet", "--memory")))
     inside = re.findall(r"^(?:datapath_drop|drop_action)\w+ .*total: (\d+)", run("ovs-appctl", "coverage/show"), re.M)
-    return ports + buffers + sum(int(count) for count in inside)
+    return int(ports) + buffers + sum(int(count) for count in inside)

@@ -1,0 +1,1 @@
+"""The joint network-and-server paper: the optimum, the distributed iteration, and certificates for both."""
