@@ -74,7 +74,7 @@ def descend(costs: Costs, usage: FloatArray, groups: NDArray[np.intp], start: Fl
     groups : integer array of shape (n,)
         Group of each route, 0 to the number of groups - 1, none empty.
     start : array of shape (n,)
-        Shares, adding up to 1 in each group.
+        Shares; brought to a sum of 1 in each group.
     tolerance : float
         Relative gap to reach.
 
@@ -97,7 +97,7 @@ def descend(costs: Costs, usage: FloatArray, groups: NDArray[np.intp], start: Fl
         return Descent(np.ones(count), 0.0, 0)
     members = np.zeros((many, count))
     members[groups, np.arange(count)] = 1.0
-    shares = interior(costs, usage, groups, start)
+    shares = interior(costs, usage, groups, start / np.bincount(groups, start)[groups])
     value, slope, curvature = inner(shares)
     gradient = matrix.T @ slope
     excess, paid = float(shares @ above_cheapest(gradient, groups)), float(shares @ gradient)

@@ -29,8 +29,8 @@ GAP = 1e-8
 ROUNDING = 1e-9
 """Wardrop residual that counts as the optimum too: within a percent of capacity prices are known no better."""
 
-LEAST_SHARES = (1e-6, 1e-9, 0.0)
-"""Shares below the first are what an interior point leaves behind, and are dropped; the others are second tries."""
+LEAST_SHARE = 1e-6
+"""Shares below this are what an interior point leaves behind, and are dropped."""
 
 _COARSE, _FINE = 1e-4, 1e-12
 
@@ -127,10 +127,10 @@ def _tidy(
 ) -> tuple[Allocation, Certificate]:
     """The allocation without the dust of unused routes, and with the sessions that offer nothing.
 
-    Mostly dust can just go; where it was enough to be felt, the rest is solved again; where a route really has so small
-    a share, only finer dust goes.
+    Mostly dust can just go; where it is enough to be felt, the rest is solved again; where a route really has so small
+    a share, all stay.
     """
-    for least in LEAST_SHARES:
+    for least in (LEAST_SHARE, 0.0):
         used = {route: share for route, share in shares.items() if share >= least}
         for again in (False, True):
             kept = _solve(problem, rates, used, _FINE) if again else used

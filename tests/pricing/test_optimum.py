@@ -100,10 +100,11 @@ def test_a_second_opinion_agrees(net: Network) -> None:
 
 
 def test_heavy_load_is_certified_too() -> None:
-    net = abilene(0.995)
-    best = optimum(net)
-    assert 0 <= best.certificate.gap <= 1e-8
-    assert best.certificate.kkt_residual < 1e-3 * best.certificate.primal
+    for rho, gap in ((0.97, 1e-8), (0.99, 1e-8), (0.995, 1e-7)):
+        best = optimum(abilene(rho))
+        assert 0 <= best.certificate.gap <= gap
+        assert best.certificate.kkt_residual < 1e-6 * best.certificate.primal
+        assert min(weight for _, weight in best.allocation) >= 1e-6
 
 
 def test_sessions_that_offer_nothing_get_their_cheapest_route() -> None:
