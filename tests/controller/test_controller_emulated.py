@@ -10,7 +10,7 @@ import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,27 @@ for port in range(20000, 20050):
     client.sendto(b"x" * 100, ("10.9.0.1", 7000))
     count[client.recv(100)[8:].decode()] += 1
 print(dict(count))
+"""
+STREAM = """
+import select, socket, sys, threading, time
+clients = []
+for port in range(20000, 20050):
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    client.bind(("", port))
+    clients.append(client)
+sent, going = 0, [True]
+threading.Thread(target=lambda: (sys.stdin.readline(), going.clear()), daemon=True).start()
+print("up", flush=True)
+while going:
+    clients[sent % 50].sendto(sent.to_bytes(8, "big") + bytes(100), ("10.9.0.1", 7000))
+    sent += 1
+    time.sleep(0.001)
+answers, deadline = [], time.monotonic() + 3
+while len(answers) < sent and time.monotonic() < deadline:
+    for client in select.select(clients, [], [], 0.1)[0]:
+        answers.append(int.from_bytes(client.recv(100)[:8], "big"))
+print(sent, len(answers), len(set(answers)))
 """
 CONNECTIONS = """
 import socket, sys
@@ -179,7 +200,7 @@ def test_packets_arrive_and_answers_come_back(framework: str, tmp_path: Path) ->
     with private_switch() as switch:
         plant = build(switch, NET, "127.0.0.1:6653")
         client, other = (f"{switch.netns}-{name}" for name in ("h-b", "h-c"))
-        with running(tmp_path, NET, plant, *options) as process, servers(switch):
+        with running(tmp_path, NET, plant, *options) as process, servers(switch), ExitStack() as started:
             lines = records(tmp_path)
             first = next(lines)
             assert first["error"] is None
@@ -195,8 +216,10 @@ def test_packets_arrive_and_answers_come_back(framework: str, tmp_path: Path) ->
             text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
             assert 'wardrop_link_load_bits_per_second{dst="b",src="a"}' in text
             assert "shortest-path" in ask(tmp_path / "control.sock", {"policy": "shortest"})["error"]
-            command = ["ip", "netns", "exec", client, sys.executable, "-c", CONNECTIONS]
-            open_ones = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            command = ["ip", "netns", "exec", client, sys.executable, "-c"]
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            open_ones = started.enter_context(subprocess.Popen([*command, CONNECTIONS], **pipes))
+            started.callback(open_ones.kill)
             assert open_ones.stdout is not None
             assert open_ones.stdout.readline() == "2\n"
             assert ask(tmp_path / "control.sock", {"policy": "shortest-path"}) == {"policy": "shortest-path"}
@@ -205,6 +228,17 @@ def test_packets_arrive_and_answers_come_back(framework: str, tmp_path: Path) ->
             assert changed["error"] is None
             settle(lines)
             assert open_ones.communicate("\n", timeout=20)[0] == "True 1\n"
+
+            stream = started.enter_context(subprocess.Popen([*command, STREAM], **pipes))
+            started.callback(stream.kill)
+            assert stream.stdout is not None
+            assert stream.stdout.readline() == "up\n"
+            for policy in ("ecmp", "shortest-path") * 3:
+                ask(tmp_path / "control.sock", {"policy": policy})
+                assert next(line for line in lines if line["policy"] == policy)["rules_changed"] > 0
+            sent, received, different = map(int, stream.communicate("\n", timeout=20)[0].split())
+            assert sent == received == different
+            assert sent > 500
             lines.close()
             assert process.poll() is None
 
