@@ -6,6 +6,7 @@ measures packets holds the machine.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -194,10 +195,22 @@ def _publish(found: dict[str, Any], folder: Path) -> None:
     from experiments.report import summary, table, write
 
     write(found, folder)
+    give_back(folder)
     screen = console()
     screen.print(table(found))
     screen.print(summary(found), highlight=False, markup=False)
     screen.print(f"report: {folder / 'report.html'} and {folder / 'report.json'}", highlight=False, markup=False)
+
+
+def give_back(folder: Path) -> None:
+    """Under sudo, what was written belongs to the user who called."""
+    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
+    if user is None or group is None or os.geteuid() != 0:
+        return
+    parents = [parent for parent in folder.absolute().parents if parent.is_relative_to(Path.cwd())]
+    for path in (*parents, folder, *folder.rglob("*")):
+        if path.absolute() != Path.cwd():
+            os.chown(path, int(user), int(group), follow_symlinks=False)
 
 
 def _silent(*_: object) -> None:

@@ -25,6 +25,7 @@ _compiled: Callable[[_Function], _Function] = njit(cache=True, nogil=True)
 
 @_compiled
 def lindley(arrivals: FloatArray, services: FloatArray) -> FloatArray:
+    """Waits (N,) in one queue; see `pricing.simulate.packets.lindley`."""
     waits = np.empty(arrivals.size)
     free = -np.inf
     for k in range(arrivals.size):
