@@ -61,6 +61,8 @@ def demo(
     )
     _publish(found, out)
     write_json(to, found)
+    if to is not None:
+        give_back(to)
 
 
 @app.command()
@@ -87,6 +89,8 @@ def validate(
     else:
         _publish(found, out)
     write_json(to, found)
+    if to is not None:
+        give_back(to)
 
 
 @app.command("run")
@@ -195,22 +199,24 @@ def _publish(found: dict[str, Any], folder: Path) -> None:
     from experiments.report import summary, table, write
 
     write(found, folder)
-    give_back(folder)
+    give_back(folder / "report.json", folder / "report.html")
     screen = console()
     screen.print(table(found))
     screen.print(summary(found), highlight=False, markup=False)
     screen.print(f"report: {folder / 'report.html'} and {folder / 'report.json'}", highlight=False, markup=False)
 
 
-def give_back(folder: Path) -> None:
-    """Under sudo, what was written belongs to the user who called."""
+def give_back(*paths: Path) -> None:
+    """Under sudo, the files written and the folders made for them belong to the user who called."""
     user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
     if user is None or group is None or os.geteuid() != 0:
         return
-    parents = [parent for parent in folder.absolute().parents if parent.is_relative_to(Path.cwd())]
-    for path in (*parents, folder, *folder.rglob("*")):
-        if path.absolute() != Path.cwd():
-            os.chown(path, int(user), int(group), follow_symlinks=False)
+    here = Path.cwd()
+    folders = {parent for path in paths for parent in path.absolute().parents}
+    made = {folder for folder in folders if folder != here and folder.is_relative_to(here)}
+    for path in (*made, *paths):
+        if path.stat().st_uid == 0:
+            os.chown(path, int(user), int(group))
 
 
 def _silent(*_: object) -> None:
