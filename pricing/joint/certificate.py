@@ -38,13 +38,19 @@ def dual_bound(problem: Problem, unit_prices: FloatArray, offered: FloatArray) -
     return float(routes + problem.total_cost(load) - unit_prices @ load)
 
 
-def certify(network: Network, allocation: Allocation, offered: FloatArray | None = None) -> Certificate:
+def certify(
+    network: Network, allocation: Allocation, offered: FloatArray | None = None, witness: Allocation | None = None
+) -> Certificate:
     """Bound the distance of an allocation to the optimum, by the model.
 
     Parameters
     ----------
     offered : array of shape (K,), optional
         bit/s of each session; the nominal rates by default.
+    witness : Allocation, optional
+        Another feasible allocation whose marginal costs are tried as prices too. The bound of an optimum is the
+        least cost itself: with it the gap is the true one, where prices of loaded servers make the allocation's own
+        bound loose by percents though its cost is off by a hundredth of one.
 
     Returns
     -------
@@ -59,16 +65,27 @@ def certify(network: Network, allocation: Allocation, offered: FloatArray | None
         return Certificate(0.0, 0.0, 0.0, 0.0, 0.0)
     load = problem.loads(allocation, rates)
     primal = problem.total_cost(load)
+    known = _witnessed(problem, witness, rates)
     if not math.isfinite(primal):
-        return Certificate(math.inf, _best_bound(problem, load, rates) / total, math.inf, math.inf, math.inf)
+        dual = max(known, _best_bound(problem, load, rates)) / total
+        return Certificate(math.inf, dual, math.inf, math.inf, math.inf)
     worst, excess, paid = _excess(problem, allocation, rates)
     wasted = excess / paid if paid > 0 else 0.0
     # At the marginal costs of its own loads, primal - D(p) is the excess; told so, it does not drown in rounding.
-    if excess > LOOSE * primal:
-        excess = primal - max(primal - excess, _best_bound(problem, load, rates))
+    if known > -math.inf:
+        excess = min(excess, max(primal - known, 0.0))
+    elif excess > LOOSE * primal:
+        excess = min(excess, primal - _best_bound(problem, load, rates))
     dual = primal - excess
     gap = excess / dual if dual > 0 else math.inf if excess > 0 else 0.0
     return Certificate(primal / total, dual / total, gap, worst, wasted)
+
+
+def _witnessed(problem: Problem, witness: Allocation | None, rates: FloatArray) -> float:
+    """The bound at the marginal costs of a witness; -inf without one."""
+    if witness is None:
+        return -math.inf
+    return dual_bound(problem, problem.unit_prices(problem.below(problem.loads(witness, rates))), rates)
 
 
 def _best_bound(problem: Problem, load: FloatArray, rates: FloatArray) -> float:

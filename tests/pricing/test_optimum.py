@@ -256,3 +256,13 @@ def test_the_certificate_by_hand() -> None:
     assert certificate.dual >= 1 / 3 - (slow_price - fast_price) - 1e-6
     assert certificate.dual < optimum(net).certificate.primal
     assert certificate.gap == pytest.approx((certificate.primal - certificate.dual) / certificate.dual)
+
+
+def test_an_optimum_as_witness_tells_the_true_gap() -> None:
+    net = abilene(0.6, capacity=1.5e6)
+    best = optimum(net)
+    near = make_allocation([route for route, _ in best.allocation], [weight + 0.02 for _, weight in best.allocation])
+    true = evaluate(net, near).objective / best.certificate.primal - 1
+    assert certify(net, near).gap > 2 * true
+    assert certify(net, near, witness=best.allocation).gap == pytest.approx(true, rel=1e-3)
+    assert certify(net, best.allocation, witness=best.allocation).gap <= 1e-8
