@@ -15,7 +15,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from controller.labels import PREFIX, PREFIX_MATCH, Labels, Path, label
 from controller.pipeline import (
@@ -284,22 +284,31 @@ def forward_rules(fabric: Fabric, labels: Labels, path: Path) -> Iterator[Placed
 def slot_rules(fabric: Fabric, labels: Labels, session: Session, deal: Sequence[int]) -> Iterator[Placed]:
     """The rules of one session's slots at its ingress, and of its ways back at each of its ends."""
     meaning = fabric.session_numbers[session.name]
-    pinned = declare(SLOTS, 10, _match(metadata=meaning), Goto(STAMP))
-    yield session.source, pinned
+    yield session.source, declare(SLOTS, 10, _match(metadata=meaning), Goto(STAMP))
     for slot, number in enumerate(deal):
-        match = _match(metadata=meaning, reg1=0, reg2=slot)
-        yield session.source, declare(SLOTS, 20, match, Load("reg1", number), Goto(STAMP))
+        yield session.source, slot_rule(meaning, slot, number)
     ends = {end: labels.numbers[fabric.fallback(session, end)] for end in fabric.plant.ends(session)}
     for end, fallback in ends.items():
         match = _match(metadata=fabric.back_numbers[session.name, end])
         yield fabric.plant.hosts[end].node, declare(SLOTS, 10, match, Load("reg1", fallback), Goto(STAMP))
-    back = {number: labels.numbers[fabric.back(labels.path(number))] for number in set(deal)}
-    for slot, number in enumerate(deal):
-        end = labels.path(number).host
-        if back[number] != ends[end]:
-            match = _match(metadata=fabric.back_numbers[session.name, end], reg2=slot)
-            node = fabric.plant.hosts[end].node
-            yield node, declare(SLOTS, 20, match, Load("reg1", back[number]), Goto(STAMP))
+    for number in sorted(set(deal)):
+        path = labels.path(number)
+        back, meaning = labels.numbers[fabric.back(path)], fabric.back_numbers[session.name, path.host]
+        if back != ends[path.host]:
+            node = path.nodes[-1]
+            yield from ((node, back_rule(meaning, slot, back)) for slot, other in enumerate(deal) if other == number)
+
+
+@lru_cache(maxsize=1 << 17)
+def slot_rule(meaning: int, slot: int, number: int) -> Rule:
+    """Gives a slot its route, unless a pin has given the packet one."""
+    return declare(SLOTS, 20, _match(metadata=meaning, reg1=0, reg2=slot), Load("reg1", number), Goto(STAMP))
+
+
+@lru_cache(maxsize=1 << 17)
+def back_rule(meaning: int, slot: int, number: int) -> Rule:
+    """Gives the answers of a slot their way back."""
+    return declare(SLOTS, 20, _match(metadata=meaning, reg2=slot), Load("reg1", number), Goto(STAMP))
 
 
 def compile_rules(fabric: Fabric, labels: Labels, deals: Deals) -> RuleSet:

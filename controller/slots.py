@@ -8,7 +8,8 @@ more for rounding.
 
 Where it is known what each slot carries, slots are dealt by that: equal flows are binomial over slots, 200 flows miss
 a split of one half by 3.5 points (one standard error), and dealing by rate takes this error back to the size of one
-slot's traffic.
+slot's traffic. Slots that carry nothing that is known of follow lazily: each change of a slot is a message, and makes
+the switch look again at what it has cached.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import numpy as np
 
 from pricing.values import FloatArray
 
-UNSEEN = 0.02
-"""Share of a session's traffic that is taken to spread evenly over all slots, known flows or not."""
+SLACK = 0.1
+"""Part of the empty slots by which a route may have too many or too few before they are dealt again."""
 
 
 def quotas(weights: Mapping[int, float], slots: int) -> dict[int, int]:
@@ -68,10 +69,17 @@ def deal(
     O(N log N).
     """
     if rates is None or not np.any(rates > 0):
-        return _deal_equal(quotas(weights, slots), before)
-    carried = rates / rates.sum() * (1 - UNSEEN) + UNSEEN / slots
-    total = sum(weights.values())
-    return _deal_rated({number: weight / total for number, weight in sorted(weights.items())}, carried, before)
+        return _deal_equal(quotas(weights, slots), before or [0] * slots)
+    total, carried = sum(weights.values()), (rates / rates.sum()).tolist()
+    result = list(before) or [0] * slots
+    _deal_rated({number: weight / total for number, weight in sorted(weights.items())}, carried, result)
+    empty = [slot for slot, rate in enumerate(carried) if not rate]
+    held, wanted = [result[slot] for slot in empty], quotas(weights, len(empty))
+    off = max(abs(held.count(number) - wanted.get(number, 0)) for number in {*held, *wanted})
+    if off > SLACK * len(empty) or not wanted.keys() >= set(held):
+        for slot, number in zip(empty, _deal_equal(wanted, held), strict=True):
+            result[slot] = number
+    return tuple(result)
 
 
 def _deal_equal(wanted: dict[int, int], before: Sequence[int]) -> tuple[int, ...]:
@@ -79,7 +87,7 @@ def _deal_equal(wanted: dict[int, int], before: Sequence[int]) -> tuple[int, ...
     lacking = dict(wanted)
     result: list[int] = []
     open_slots: list[int] = []
-    for slot, number in enumerate(before or [0] * sum(wanted.values())):
+    for slot, number in enumerate(before):
         if lacking.get(number, 0) > 0:
             lacking[number] -= 1
         else:
@@ -91,26 +99,23 @@ def _deal_equal(wanted: dict[int, int], before: Sequence[int]) -> tuple[int, ...
     return tuple(result)
 
 
-def _deal_rated(shares: dict[int, float], carried: FloatArray, before: Sequence[int]) -> tuple[int, ...]:
-    """Move slots from routes that carry too much to routes that carry too little, each as large as fits.
+def _deal_rated(shares: dict[int, float], carried: list[float], result: list[int]) -> None:
+    """Move slots that carry something, in `result`, from routes that carry too much to routes that carry too little.
 
-    A slot moves only where that brings both routes nearer to their shares in sum, so the loop ends.
+    The largest slots go first, and a slot moves only where that brings both routes nearer to their shares.
     """
-    result = np.array(before if len(before) else np.zeros(carried.size), dtype=np.int64)
-    numbers = np.array(list(shares), dtype=np.int64)
-    lacking = np.array([share - carried[result == number].sum() for number, share in shares.items()])
-    order = np.argsort(-carried, kind="stable")
-    for slot in order:  # slots of routes that are no longer wanted, the largest first, to who lacks most
-        if result[slot] not in shares:
-            taker = int(np.argmax(lacking))
-            lacking[taker] -= carried[slot]
-            result[slot] = numbers[taker]
-    place = {number: index for index, number in enumerate(shares)}
+    lacking = dict(shares)
+    order = sorted((slot for slot, rate in enumerate(carried) if rate), key=lambda slot: (-carried[slot], slot))
     for slot in order:
-        giver, taker = place[int(result[slot])], int(np.argmax(lacking))
-        size = carried[slot]
-        if size < 2 * min(-lacking[giver], lacking[taker]):
-            lacking[giver] += size
-            lacking[taker] -= size
-            result[slot] = numbers[taker]
-    return tuple(int(number) for number in result)
+        if result[slot] in lacking:
+            lacking[result[slot]] -= carried[slot]
+    for slot in order:  # slots of routes that are no longer wanted go to who lacks most
+        if result[slot] not in lacking:
+            result[slot] = max(lacking, key=lacking.__getitem__)
+            lacking[result[slot]] -= carried[slot]
+    for slot in order:
+        giver, taker = result[slot], max(lacking, key=lacking.__getitem__)
+        if carried[slot] < 2 * min(-lacking[giver], lacking[taker]):
+            lacking[giver] += carried[slot]
+            lacking[taker] -= carried[slot]
+            result[slot] = taker
