@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from synthetic import report
 
 from experiments import schema
 from pricing.errors import WardropError
-from tests.experiments.synthetic import report
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "report.md"
 

@@ -1,0 +1,262 @@
+"""The live view in the terminal: links, servers, sources with their split, and the gap to the optimum.
+
+It is fed with the controller's record lines (docs/design/architecture.md). Where the output is no terminal it says one
+line every few seconds instead. Times are in ms and rates in Mbit/s here, because people read them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pricing.network import Network
+
+Record = Mapping[str, Any]
+
+REFRESH_S = 0.5
+"""Between two pictures while no record arrives (ours): the cores belong to the packets."""
+
+LINE_S = 5.0
+"""Between two lines where the output is no terminal (ours)."""
+
+TWO_COLUMNS = 76
+"""Width from which links stand beside servers and sources."""
+
+HUES = ("dodger_blue1", "dark_orange", "spring_green3", "orchid", "yellow3", "medium_purple1")
+BLOCKS = "▁▂▃▄▅▆▇█"
+LOWEST_GAP = 1e-3
+
+
+class LiveView:
+    """The view of one run; enter it, and give it every record.
+
+    Parameters
+    ----------
+    network : Network
+        Names and sizes of what the records tell.
+    title : str
+        What is run, in words.
+    console : rich Console, optional
+        Where to; stdout by default.
+    """
+
+    def __init__(self, network: Network, title: str, console: Console | None = None) -> None:
+        self.network = network
+        self.title = title
+        self.console = console or Console()
+        self.record: Record = {}
+        self.phase, self.elapsed, self.total = "", 0.0, 0.0
+        self.gaps: deque[float] = deque(maxlen=240)
+        self._shown = -math.inf
+        self._said = ("", -math.inf)
+        self._live: Live | None = None
+
+    def __enter__(self) -> LiveView:
+        if self.console.is_terminal:
+            self._live = Live(self, console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def update(self, record: Record, phase: str, elapsed: float, total: float) -> None:
+        """Show a new state.
+
+        Parameters
+        ----------
+        record : mapping
+            A record line; empty when there is none since the last call.
+        phase : str
+            What is being done.
+        elapsed, total : float
+            Seconds of the phase; `total` is 0 when it has no end of its own.
+        """
+        if phase != self.phase:
+            self.gaps.clear()
+        self.phase, self.elapsed, self.total = phase, elapsed, total
+        if "links" in record:
+            self.record = record
+            if record.get("gap") is not None:
+                self.gaps.append(record["gap"])
+        now = time.monotonic()
+        if self._live is None:
+            self._say(now)
+        elif record or now - self._shown >= REFRESH_S:
+            self._shown = now
+            self._live.refresh()
+
+    def line(self) -> str:
+        """The state in one line."""
+        clock = f"{self.elapsed:.0f} of {self.total:.0f} s" if self.total else f"{self.elapsed:.0f} s"
+        if not self.record:
+            return f"{self.phase}: {clock}"
+        name, utilization = max(self._states(), key=lambda state: state[1])
+        gap = f", {self.gaps[-1]:.1%} above the optimum" if self.gaps else ""
+        return f"{self.phase}: {clock}, {self._packet_rate():,.0f} packets/s, busiest {name} at {utilization:.2f}{gap}"
+
+    def _say(self, now: float) -> None:
+        phase, last = self._said
+        if phase != self.phase or now - last >= LINE_S:
+            self._said = (self.phase, now)
+            self.console.print(self.line(), highlight=False, markup=False, soft_wrap=True)
+
+    def _states(self) -> list[tuple[str, float]]:
+        links = zip(self.network.links, self.record["links"], strict=True)
+        servers = zip(self.network.servers, self.record["servers"], strict=True)
+        return [(f"{link.src}→{link.dst}", state["utilization"]) for link, state in links] + [
+            (server.name, state["utilization"]) for server, state in servers
+        ]
+
+    def _packet_rate(self) -> float:
+        offered: Mapping[str, float] = self.record["offered"]
+        return sum(offered.get(session.name, 0.0) / session.frame_bits for session in self.network.sessions)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, height = options.max_width, console.size.height - 1
+        yield from self._head(width)
+        if not self.record:
+            return
+        rows = height - 4
+        servers, sources = self.network.servers, self.network.sessions
+        if width >= TWO_COLUMNS:
+            side = max(28, min(46, width * 2 // 5))
+            grid = Table.grid(padding=(0, 2))
+            grid.add_column(width=width - side - 4)
+            grid.add_column(width=side)
+            beside = Table.grid()
+            if servers:
+                beside.add_row(self._servers(side))
+                beside.add_row("")
+            beside.add_row(self._sources(side, rows - (len(servers) + 2 if servers else 0)))
+            grid.add_row(self._links(width - side - 4, rows), beside)
+            yield grid
+            return
+        if servers:
+            yield self._servers(width)
+        left = rows - (len(servers) + 1 if servers else 0)
+        sources_shown = min(len(sources), max(left // 2 - 1, 1))
+        yield self._sources(width, sources_shown + 1)
+        yield self._links(width, left - sources_shown - 1)
+
+    def _head(self, width: int) -> list[Text]:
+        clock = f"{self.elapsed:.0f} of {self.total:.0f} s " if self.total else f"{self.elapsed:.0f} s"
+        head = Text(no_wrap=True, overflow="ellipsis")
+        head.append(self.title, style="bold")
+        head.append(f"  {self.phase}  ", style="cyan")
+        head.append(clock)
+        if self.total:
+            room = max(width - head.cell_len - 1, 0)
+            done = round(room * min(self.elapsed / self.total, 1.0)) if self.total else 0
+            head.append("━" * done, style="cyan")
+            head.append("━" * (room - done), style="bright_black")
+        if not self.record:
+            return [head]
+        facts = Text(no_wrap=True, overflow="ellipsis")
+        facts.append(f"{self._packet_rate():,.0f} packets/s", style="bold")
+        facts.append(f"  tick {self.record['tick']}, {self.record['tick_s'] * 1e3:.0f} ms")
+        facts.append(f", {self.record['rules_changed']} rules changed")
+        if self.gaps:
+            facts.append(f"  above the optimum {self.gaps[-1]:.1%} ", style="bold")
+            facts.append(sparkline(list(self.gaps)[-max(width - facts.cell_len - 1, 1) :]), style="cyan")
+        error = self.record.get("error")
+        return [head, facts, Text(error or "", style="red", no_wrap=True, overflow="ellipsis")]
+
+    def _links(self, width: int, rows: int) -> Table:
+        states = self.record["links"]
+        ranked = sorted(range(len(states)), key=lambda index: (-states[index]["utilization"], index))
+        chosen = sorted(ranked[: max(rows - 1, 1)])
+        names = [f"{self.network.links[index].src}→{self.network.links[index].dst}" for index in chosen]
+        bar = max(width - max(map(len, names), default=0) - 23, 4)
+        left_out = len(states) - len(chosen)
+        table = _table("link" if not left_out else f"link ({left_out} idler not shown)", "Mbit/s", "utilization", "ms")
+        for name, index in zip(names, chosen, strict=True):
+            state = states[index]
+            table.add_row(name, f"{state['load'] / 1e6:.2f}", _bar(state["utilization"], bar), _price(state["price"]))
+        return table
+
+    def _servers(self, width: int) -> Table:
+        bar = max(width - max((len(server.name) for server in self.network.servers), default=0) - 25, 4)
+        table = _table("server", "work/s", "utilization", "ms")
+        for index, (server, state) in enumerate(zip(self.network.servers, self.record["servers"], strict=True)):
+            name = Text(f"{_digit(index)} {server.name}", style=HUES[index % len(HUES)])
+            table.add_row(name, f"{state['load']:.0f}", _bar(state["utilization"], bar), _price(state["price"]))
+        return table
+
+    def _sources(self, width: int, rows: int) -> Table:
+        table = _table("source", "Mbit/s", "split")
+        offered = self.record["offered"]
+        sessions = sorted(self.network.sessions, key=lambda session: -offered.get(session.name, 0.0))
+        shown = {session.name for session in sessions[: max(rows - 1, 1)]}
+        room = max(width - max((len(name) for name in shown), default=0) - 9, 6)
+        for session in self.network.sessions:
+            if session.name in shown:
+                rate = f"{offered.get(session.name, 0.0) / 1e6:.2f}"
+                table.add_row(session.name, rate, self._split(session.name, min(room, 40)))
+        return table
+
+    def _split(self, session: str, room: int) -> Text:
+        """A bar of digits: each stands for its server, or for its route where no server ends it."""
+        numbers = self.network.server_index
+        shares: dict[int, float] = {}
+        for place, (route, weight) in enumerate(self.record["decided"].get(session, [])):
+            index = numbers.get(str(route).rpartition("@")[2], place)
+            shares[index] = shares.get(index, 0.0) + weight
+        bar, reached = Text(no_wrap=True), 0.0
+        for index in sorted(shares):
+            begin, reached = round(reached * room), reached + shares[index]
+            bar.append(_digit(index) * (round(reached * room) - begin), style=f"bold {HUES[index % len(HUES)]}")
+        return bar
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Ratios as a row of blocks, in the logarithm from 0.1 % to 100 %.
+
+    Examples
+    --------
+    >>> sparkline([2.0, 0.3, 0.03, 0.0])
+    '█▇▄▁'
+    """
+    steps = []
+    for value in values:
+        share = math.log(max(value, LOWEST_GAP) / LOWEST_GAP) / -math.log(LOWEST_GAP)
+        steps.append(BLOCKS[min(int(share * len(BLOCKS)), len(BLOCKS) - 1)])
+    return "".join(steps)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bright_black")
+    for column in columns:
+        number = column in ("Mbit/s", "work/s", "ms")
+        table.add_column(column, justify="right" if number else "left", no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _bar(utilization: float, room: int) -> Text:
+    colour = "red" if utilization >= 0.9 else "yellow" if utilization >= 0.7 else "green"
+    done = round(room * min(max(utilization, 0.0), 1.0))
+    bar = Text(no_wrap=True)
+    bar.append("━" * done, style=colour)
+    bar.append("━" * (room - done), style="bright_black")
+    return bar.append(f" {utilization:.2f}", style=colour)
+
+
+def _price(seconds: float | None) -> str:
+    return "?" if seconds is None else f"{seconds * 1e3:.1f}"
+
+
+def _digit(index: int) -> str:
+    return "123456789abcdefghijklmnopqrstuvwxyz"[index % 35]

@@ -1,0 +1,353 @@
+"""Pictures of a result file: maps, distributions, prices and splits over time, measured against predicted.
+
+Each function takes a part of a result file (docs/reference/report.md) and returns an SVG element in the style of
+`experiments.style`. Times are in ms and rates in Mbit/s here, because people read them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+
+from experiments.style import HUES, LIGHT, SCALE, drawn, svg
+
+Part = Mapping[str, Any]
+Point = tuple[float, float]
+
+UTILIZATION_STEPS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+"""Borders of the colours of utilization: closer where queues grow."""
+
+BEND = 0.09
+"""How far a link bends to its right, as a share of its length, so that both directions of a cable are seen."""
+
+NAMED = 5
+"""Resources named in the picture of prices: the dearest ones at the end."""
+
+PLAIN_MS = FuncFormatter(lambda value, _: f"{value:g}")
+
+
+def price_steps(runs: Sequence[Part]) -> tuple[float, ...]:
+    """Borders of the colours of price, ms, the same for all runs: even in the logarithm."""
+    prices = [part["price"] * 1e3 for run in runs for part in (*run["links"], *run["servers"]) if part["price"]]
+    high = max(prices, default=1.0)
+    low = min(max(min(prices, default=0.1), high / 300), high / 2)
+    return tuple(np.geomspace(low, high, SCALE.N + 1))
+
+
+@drawn
+def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float], largest_load: float) -> str:
+    """The network on its coordinates: each direction of a cable a line, its width the load, its colour `quantity`.
+
+    Parameters
+    ----------
+    topology, run : mappings
+        Of a result file.
+    quantity : 'utilization' or 'price'
+        What the colour tells; a price in ms.
+    steps : sequence of float
+        Borders of the colours, in the unit shown.
+    largest_load : float
+        bit/s that the widest line stands for.
+    """
+    places = _places(topology, run["links"])
+    figure, axes = _canvas(places)
+    norm = BoundaryNorm(list(steps), SCALE.N, clip=True)
+    factor = 1e3 if quantity == "price" else 1.0
+
+    def colour(part: Part) -> Any:
+        return LIGHT["rule"] if part[quantity] is None else SCALE(norm(part[quantity] * factor))
+
+    for link in run["links"]:
+        _draw_link(
+            axes,
+            places[link["src"]],
+            places[link["dst"]],
+            colour(link),
+            (link["load_bps"]["value"] or 0) / largest_load,
+        )
+    states = {server["name"]: server for server in run["servers"]}
+    sources = {source["node"] for source in topology["sources"]}
+    servers = {server["node"]: states[server["name"]] for server in topology["servers"]}
+    labels = {}
+    for name, (x, y) in places.items():
+        labels[name] = name
+        if name in servers:
+            state = servers[name]
+            axes.plot(x, y, "s", ms=15, mfc=colour(state), mec=LIGHT["ink"], mew=1.2, zorder=4)
+            if state["utilization"] is not None:
+                labels[name] += f"\n{state['name']} at {state['utilization']:.2f}"
+        if name in sources:
+            axes.plot(x, y, "o", ms=6.5, mfc=LIGHT["ink"], mec=LIGHT["paper"], mew=1.0, zorder=5)
+        elif name not in servers:
+            axes.plot(x, y, "o", ms=5.5, mfc=LIGHT["paper"], mec=LIGHT["soft"], mew=1.2, zorder=4)
+    _draw_labels(axes, places, run["links"], labels)
+    bar = figure.colorbar(
+        ScalarMappable(norm, SCALE), ax=axes, orientation="horizontal", shrink=0.7, aspect=45, pad=0.02
+    )
+    bar.set_label("price, ms" if quantity == "price" else "utilization")
+    bar.set_ticks(list(steps), labels=[f"{step:.2g}" for step in steps])
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0)
+    return svg(figure, f"Map of the network coloured by {quantity}, {run['policy']}")
+
+
+def _places(topology: Part, links: Sequence[Part]) -> dict[str, Point]:
+    """Coordinates on a canvas 10 wide: longitude and latitude, or a drawing of the graph where they are missing."""
+    nodes = topology["nodes"]
+    if all(node["latitude"] is not None and node["longitude"] is not None for node in nodes):
+        stretch = math.cos(math.radians(sum(node["latitude"] for node in nodes) / len(nodes)))
+        raw = {node["name"]: (node["longitude"] * stretch, node["latitude"]) for node in nodes}
+    else:
+        graph: nx.Graph[str] = nx.Graph()
+        graph.add_nodes_from(sorted(node["name"] for node in nodes))
+        graph.add_edges_from(sorted((link["src"], link["dst"]) for link in links))
+        raw = {name: (float(x), float(y)) for name, (x, y) in nx.kamada_kawai_layout(graph).items()}
+    corner = np.min(list(raw.values()), axis=0)
+    extent = np.ptp(list(raw.values()), axis=0)
+    scale = 10 / max(extent[0], extent[1] * 1.4, 1e-9)
+    return {name: (float((x - corner[0]) * scale), float((y - corner[1]) * scale)) for name, (x, y) in raw.items()}
+
+
+def _canvas(places: Mapping[str, Point]) -> tuple[Figure, Axes]:
+    width, height = np.max(list(places.values()), axis=0) + np.array((2.2, 1.5))
+    figure = Figure(figsize=(7.2, 7.2 * height / width + 0.55), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(-1.1, width - 1.1), ylim=(-0.75, height - 0.75), aspect="equal")
+    axes.axis("off")
+    return figure, axes
+
+
+def _bend(start: Point, end: Point) -> tuple[Point, Point]:
+    """Control point of a link's curve, to the right of its direction, and the point half-way along it."""
+    (ax, ay), (bx, by) = start, end
+    control = ((ax + bx) / 2 + BEND * (by - ay), (ay + by) / 2 - BEND * (bx - ax))
+    return control, ((ax + bx) / 4 + control[0] / 2, (ay + by) / 4 + control[1] / 2)
+
+
+def _draw_link(axes: Axes, start: Point, end: Point, colour: Any, share: float) -> None:
+    width = 1.2 + 5.0 * min(share, 1.0)
+    axes.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            connectionstyle=f"arc3,rad={BEND}",
+            arrowstyle="-",
+            lw=width,
+            color=colour,
+            capstyle="butt",
+            zorder=2,
+        )
+    )
+    _, middle = _bend(start, end)
+    angle = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
+    axes.plot(
+        *middle, marker=(3, 0, angle - 90), ms=4.5 + 0.9 * width, mfc=colour, mec=LIGHT["paper"], mew=0.7, zorder=3
+    )
+
+
+def _draw_labels(axes: Axes, places: Mapping[str, Point], links: Sequence[Part], labels: Mapping[str, str]) -> None:
+    """Each label where it covers least: other labels first, then nodes, then lines."""
+    on_lines = []
+    for link in links:
+        start, end = places[link["src"]], places[link["dst"]]
+        control, _ = _bend(start, end)
+        for t in np.linspace(0.05, 0.95, 19):
+            on_lines.append(
+                (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(control) + t * t * np.array(end)
+            )
+    points = np.array(on_lines)
+    marks = np.array(list(places.values()))
+    boxes: list[tuple[float, float, float, float]] = []
+
+    def cost(box: tuple[float, float, float, float]) -> float:
+        x0, y0, x1, y1 = box
+        shared = sum(max(0, min(x1, b[2]) - max(x0, b[0])) * max(0, min(y1, b[3]) - max(y0, b[1])) for b in boxes)
+        inside = [np.sum((p[:, 0] > x0) & (p[:, 0] < x1) & (p[:, 1] > y0) & (p[:, 1] < y1)) for p in (marks, points)]
+        return 200 * shared + 20 * float(inside[0]) + float(inside[1])
+
+    for name, label in labels.items():
+        lines = label.split("\n")
+        half_width, half_height = 0.068 * max(map(len, lines)) + 0.04, 0.16 * len(lines)
+        x, y = places[name]
+        tries = []
+        for distance, turn in product((0.3, 0.45, 0.65), range(16)):
+            cos, sin = math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)
+            cx, cy = x + cos * (distance + half_width * abs(cos)), y + sin * (distance + half_height)
+            box = (cx - half_width, cy - half_height, cx + half_width, cy + half_height)
+            tries.append((cost(box) + 2 * distance, turn, cx, cy, box))
+        _, _, cx, cy, box = min(tries)
+        boxes.append(box)
+        axes.text(cx, cy, label, ha="center", va="center", fontsize=8.5, linespacing=1.15, zorder=6)
+
+
+@drawn
+def delays(run: Part, limits: tuple[float, float]) -> str:
+    """Distribution of the delay, measured and predicted; `limits` of the axis in ms."""
+    figure, axes = _panel(5.2, 2.9)
+    points = run["delay_histogram"]
+    for name, style in (("measured", "-"), ("predicted", "--")):
+        curve = [
+            (delay * 1e3, share)
+            for share, delay in zip(points["probability"], points[f"{name}_s"], strict=True)
+            if delay is not None and delay > 0
+        ]
+        if curve:
+            axes.plot(*zip(*curve, strict=True), style, color=LIGHT[name], label=name)
+    axes.set(xscale="log", xlim=limits, ylim=(0, 1.01), xlabel="delay, ms")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(PLAIN_MS)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    mean = run["objective"]["mean_delay_s"]["value"]
+    if mean is not None:
+        axes.axvline(mean * 1e3, color=LIGHT["soft"], lw=0.8, ls=":")
+        axes.annotate("mean", (mean * 1e3, 0.03), xytext=(4, 0), textcoords="offset points", color=LIGHT["soft"])
+    axes.legend(loc="upper left")
+    return svg(figure, f"Distribution of the delay, {run['policy']}")
+
+
+def delay_limits(runs: Sequence[Part]) -> tuple[float, float]:
+    """Axis of `delays` in ms, the same for all runs: from the first to the last per mille."""
+    shown = [
+        delay * 1e3
+        for run in runs
+        for name in ("measured_s", "predicted_s")
+        for share, delay in zip(run["delay_histogram"]["probability"], run["delay_histogram"][name], strict=True)
+        if delay and 0.001 <= share <= 0.9995
+    ]
+    return (min(shown, default=0.1) * 0.8, max(shown, default=100.0) * 1.2)
+
+
+@drawn
+def prices(run: Part) -> str:
+    """Prices of all resources over time; the dearest are named."""
+    figure, axes = _panel(6.4, 3.1)
+    ticks = run["ticks"]
+    names = [f"{link['src']} → {link['dst']}" for link in run["links"]] + [server["name"] for server in run["servers"]]
+    rows = [[*a, *b] for a, b in zip(ticks["link_prices"], ticks["server_prices"], strict=True)]
+    series = np.array(rows, dtype=float).reshape(len(rows), len(names)) * 1e3
+    last = np.nan_to_num(series[-10:].mean(axis=0)) if len(rows) else np.zeros(len(names))
+    dearest = sorted(range(len(names)), key=lambda index: -last[index])[:NAMED]
+    for index in range(len(names)):
+        rank = dearest.index(index) if index in dearest else None
+        server = index >= len(run["links"])
+        axes.plot(
+            ticks["time_s"],
+            series[:, index],
+            color=LIGHT["rule"] if rank is None else HUES[rank],
+            lw=0.9 if rank is None else 1.6,
+            ls="--" if server else "-",
+            label=None if rank is None else names[index] + (" (server)" if server else ""),
+            zorder=2 if rank is None else 3,
+        )
+    axes.set(yscale="log", ylabel="price, ms")
+    axes.yaxis.set_major_formatter(PLAIN_MS)
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    _time_axis(axes, ticks)
+    if dearest and len(rows):
+        order = {
+            names[index] + (" (server)" if index >= len(run["links"]) else ""): i for i, index in enumerate(dearest)
+        }
+        handles, texts = axes.get_legend_handles_labels()
+        pairs = sorted(zip(handles, texts, strict=True), key=lambda pair: order[pair[1]])
+        axes.legend(*zip(*pairs, strict=True), loc="center left", bbox_to_anchor=(1, 0.5))
+    return svg(figure, f"Prices over time, {run['policy']}")
+
+
+@drawn
+def gaps(run: Part) -> str:
+    """Distance to the optimum over time."""
+    figure, axes = _panel(6.4, 2.2)
+    ticks = run["ticks"]
+    axes.plot(ticks["time_s"], np.array(ticks["gap"], dtype=float), color=LIGHT["measured"])
+    axes.axhline(0.02, color=LIGHT["model"], lw=0.9, ls="--")
+    axes.annotate("2 %", (0, 0.02), xytext=(2, 3), textcoords="offset points", color=LIGHT["model"])
+    axes.set(yscale="symlog", ylabel="above the optimum")
+    axes.set_yscale("symlog", linthresh=0.05)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(FixedLocator([0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
+    axes.yaxis.set_minor_locator(FixedLocator([]))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _time_axis(axes, ticks)
+    return svg(figure, f"Distance to the optimum over time, {run['policy']}")
+
+
+@drawn
+def split(session: str, run: Part, servers: Sequence[str]) -> str:
+    """Decided split of one session over time: a hue a server (or a route, where no server ends it), a shade a route."""
+    figure, axes = _panel(3.1, 1.75)
+    routes = run["ticks"]["splits"][session]
+    order = sorted(routes, key=lambda route: (route.rpartition("@")[2], -sum(routes[route]), route))
+    colours, shades, seen = [], [], dict.fromkeys(servers, 0)
+    for index, route in enumerate(order):
+        server = route.rpartition("@")[2]
+        known = server in seen
+        colours.append(HUES[(list(servers).index(server) if known else index) % len(HUES)])
+        shades.append(max(0.9 - 0.22 * seen.get(server, 0), 0.25))
+        if known:
+            seen[server] += 1
+    areas = axes.stackplot(run["ticks"]["time_s"], [routes[route] for route in order], colors=colours, linewidth=0.5)
+    for area, shade in zip(areas, shades, strict=True):
+        area.set_alpha(shade)
+        area.set_edgecolor(LIGHT["paper"])
+    axes.set(ylim=(0, 1), title=session)
+    axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _time_axis(axes, run["ticks"], label=False)
+    return svg(figure, f"Split of {session} over time, {run['policy']}")
+
+
+@drawn
+def loads(run: Part) -> str:
+    """Measured against predicted load of each link, with the band of 5 %."""
+    figure, axes = _panel(4.4, 3.6)
+    known = [
+        link
+        for link in run["links"]
+        if link["load_bps"]["value"] is not None and link["predicted_load_bps"] is not None
+    ]
+    top = 1.06 * max((max(link["load_bps"]["value"], link["predicted_load_bps"]) for link in known), default=1e6) / 1e6
+    axes.fill_between([0, top], [0, top * 0.95], [0, top * 1.05], color=LIGHT["rule"], lw=0)
+    axes.plot([0, top], [0, top], color=LIGHT["soft"], lw=0.8)
+    for link in known:
+        judged = link["utilization"] is not None and link["utilization"] > 0.1
+        axes.errorbar(
+            link["predicted_load_bps"] / 1e6,
+            link["load_bps"]["value"] / 1e6,
+            yerr=(link["load_bps"]["ci95"] or 0) / 1e6,
+            fmt="o",
+            ms=4.5,
+            color=LIGHT["predicted"],
+            mfc=LIGHT["predicted"] if judged else LIGHT["paper"],
+            elinewidth=1,
+        )
+    axes.set(xlim=(0, top), ylim=(0, top), aspect="equal", xlabel="predicted, Mbit/s", ylabel="measured, Mbit/s")
+    return svg(figure, f"Measured against predicted load of each link, {run['policy']}")
+
+
+def _panel(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.tick_params(length=0)
+    return figure, axes
+
+
+def _time_axis(axes: Axes, ticks: Part, label: bool = True) -> None:
+    """Seconds, with the time measured shaded."""
+    times = ticks["time_s"] or [0.0]
+    axes.set_xlim(times[0], max(times[-1], times[0] + 1))
+    if label:
+        axes.set_xlabel("s")
+    if "measured_s" in ticks:
+        axes.axvspan(*ticks["measured_s"], color=LIGHT["rule"], alpha=0.35, lw=0, zorder=0)

@@ -1,0 +1,94 @@
+"""The live view, at every size of a terminal and without one."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from synthetic import network, record
+
+from experiments.live import LiveView, sparkline
+
+
+def console(width: int, height: int, terminal: bool = True) -> Console:
+    return Console(
+        file=io.StringIO(), width=width, height=height, force_terminal=terminal, color_system=None, legacy_windows=False
+    )
+
+
+def records(count: int = 30) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(1)
+    return [record(network(), "joint-distributed", tick, rng) for tick in range(count)]
+
+
+def shown(width: int, height: int, **changes: Any) -> list[str]:
+    """Lines of the view at that size."""
+    view = LiveView(network(), "Abilene", console(width, height))
+    for tick, line in enumerate(records()):
+        view.update(line | changes, "joint-distributed", tick, 120.0)
+    screen = Console(file=io.StringIO(), record=True, width=width, height=height, color_system=None)
+    screen.print(view)
+    return screen.export_text().rstrip("\n").split("\n")
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 20), (60, 24), (80, 24), (100, 30), (120, 40), (240, 60)])
+def test_it_fits_into_the_terminal(width: int, height: int) -> None:
+    lines = shown(width, height)
+    assert len(lines) < height
+    assert max(map(len, lines)) <= width
+
+
+def test_a_small_terminal_keeps_the_most_loaded_links() -> None:
+    text = "\n".join(shown(80, 24))
+    assert "Houston→KansasCity" in text
+    assert "Seattle→Denver" not in text
+    assert "idler not shown" in text
+    assert "idler" not in "\n".join(shown(120, 50))
+
+
+def test_it_shows_what_people_ask_for() -> None:
+    text = "\n".join(shown(120, 50))
+    assert "29 of 120 s" in text
+    assert "packets/s" in text
+    for name in ("1 west", "2 middle", "3 east", "web-Seattle", "Denver→KansasCity", "above the optimum"):
+        assert name in text
+
+
+def test_an_error_and_an_unknown_price_are_shown() -> None:
+    line = records(1)[0]
+    links = [state | {"price": None} for state in line["links"]]
+    text = "\n".join(shown(100, 40, links=links, error="InstallError: switch 3 refused", gap=None))
+    assert "InstallError: switch 3 refused" in text
+    assert "?" in text
+    assert "above the optimum" not in text
+
+
+def test_it_waits_for_the_first_record() -> None:
+    with LiveView(network(), "Abilene", console(80, 24)) as view:
+        view.update({}, "network", 1.0, 0.0)
+        view.update({"tick": 1, "policy": "joint"}, "controller", 2.0, 0.0)
+        assert view.line() == "controller: 2 s"
+
+
+def test_without_a_terminal_it_says_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(np.arange(0.0, 100.0, 1.0))
+    monkeypatch.setattr("experiments.live.time.monotonic", lambda: float(next(now)))
+    screen = console(80, 24, terminal=False)
+    with LiveView(network(), "Abilene", screen) as view:
+        for tick, line in enumerate(records(12)):
+            view.update(line, "shortest-path" if tick < 6 else "joint-distributed", tick, 60.0)
+    said = screen.file.getvalue().rstrip("\n").split("\n")  # type: ignore[attr-defined]
+    assert [line.split(",")[0] for line in said] == [
+        "shortest-path: 0 of 60 s",
+        "shortest-path: 5 of 60 s",
+        "joint-distributed: 6 of 60 s",
+        "joint-distributed: 11 of 60 s",
+    ]
+    assert "busiest middle at 0.93" in said[0]
+
+
+def test_the_sparkline_is_logarithmic() -> None:
+    assert sparkline([10.0, 1.0, 0.0316, 0.001, 0.0]) == "██▄▁▁"
