@@ -31,6 +31,9 @@ from pricing.values import FloatArray
 from topologies.hosts.sockets import FLOW_PORT, SERVICE_PORT
 from topologies.plant import Plant
 
+PIECES = 30
+"""Equal pieces of the time measured, in which loads of links are held against each other (ours)."""
+
 
 @dataclass(frozen=True)
 class Account:
@@ -82,7 +85,17 @@ class Account:
             count = len(next(record["slots"][session.name] for record in self.log.history if "slots" in record))
             slots = slots_of(source, self.plant.address(session), UDP, ports, SERVICE_PORT, count)
             choices[session.name] = Choices.recorded(self.network, session.name, self.log.history, slots)
-        return predict(self.network, self.requests, choices, self.window, self.plant.netem)
+        return predict(self.network, self.requests, choices, self.window, self.plant.netem, self.edges)
+
+    @cached_property
+    def edges(self) -> FloatArray:
+        """Unix times that cut the window into the pieces in which loads are compared."""
+        return np.linspace(*self.log.window, PIECES + 1)
+
+    @cached_property
+    def loads(self) -> FloatArray:
+        """Measured load of each link in each piece, bit/s, shape (PIECES, L)."""
+        return self.log.queues.loads(self.edges)
 
     @cached_property
     def offered(self) -> FloatArray:
@@ -197,8 +210,8 @@ class Account:
         }
 
     def link_load(self, index: int) -> Estimate:
-        """Measured load of a link, bit/s."""
-        return mean([record["links"][index]["load"] for record in self.records])
+        """Measured load of a link, bit/s, by its queue's counters."""
+        return mean(self.loads[:, index])
 
     def _link(self, index: int) -> dict[str, Any]:
         link, predicted, load = self.network.links[index], self.prediction.links[index], self.link_load(index)
@@ -207,7 +220,7 @@ class Account:
             "dst": link.dst,
             "capacity_bps": link.capacity,
             "load_bps": load.as_json(),
-            "predicted_load_bps": predicted.load.value,
+            "predicted_load_bps": float(self.prediction.loads[:, index].mean()),
             "utilization": load.value / link.capacity,
             "wait_s": self._link_wait(index).as_json(),
             "predicted_wait_s": _number(predicted.wait.value),

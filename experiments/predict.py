@@ -71,6 +71,8 @@ class Prediction:
         Packets of the simulation.
     elsewhere : int
         Requests that were really served by another server than predicted; 0 when hash and record are right.
+    loads : array of shape (n, L)
+        bit/s that left each link's queue between successive edges; without edges one row for the whole window.
     """
 
     sessions: tuple[PredictedSession, ...]
@@ -80,10 +82,16 @@ class Prediction:
     delay: Delays
     balance: Balance
     elsewhere: int
+    loads: FloatArray
 
 
 def predict(
-    network: Network, requests: Requests, choices: Mapping[str, Choices], window: Window, propagation: bool = True
+    network: Network,
+    requests: Requests,
+    choices: Mapping[str, Choices],
+    window: Window,
+    propagation: bool = True,
+    edges: FloatArray | None = None,
 ) -> Prediction:
     """Send the requests that were really sent along the routes that were really installed.
 
@@ -92,6 +100,8 @@ def predict(
     choices : mapping of session name to Choices
     propagation : bool
         Whether the emulation has the links' propagation delays.
+    edges : array of shape (n + 1,), optional
+        Ascending Unix times, s, between which loads are told.
 
     Raises
     ------
@@ -126,8 +136,9 @@ def predict(
     work = np.where(server >= 0, np.where(np.isfinite(done), done, mean_work) / capacity[server], 0.0)
     origin = int(requests.sent[0]) if len(route) else 0
     packets = Packets.of((requests.sent - origin) / SECOND, requests.bits, route, work, response)
-    start = (round(window.start * SECOND) - origin) / SECOND
-    scene = _Scene(network, ways, _with_sink(Resources.of(network, propagation)), start)
+    watched = np.array([window.start, window.end]) if edges is None else edges
+    since = np.rint(watched * SECOND).astype(np.int64) - origin
+    scene = _Scene(network, ways, _with_sink(Resources.of(network, propagation)), since / SECOND)
     elsewhere = int(((requests.copies > 0) & (requests.server != server)).sum())
     return scene.predict(packets, requests.session, window.quiet(requests.sent), window.duration, elsewhere)
 
@@ -151,7 +162,8 @@ def synthetic(
     """
     ways = _Ways(network)
     flows = [_flows(session, allocation, ways) for session in network.sessions]
-    scene = _Scene(network, ways, _with_sink(Resources.of(network, propagation)), WARM_UP * duration)
+    watched = np.array([WARM_UP * duration, duration])
+    scene = _Scene(network, ways, _with_sink(Resources.of(network, propagation)), watched)
     capacity = np.array([server.capacity for server in network.servers] + [1.0])
     scv = np.array([server.scv for server in network.servers] + [0.0])
     server = np.array(ways.servers, dtype=np.int64)
@@ -208,12 +220,12 @@ class _Ways:
 
 @dataclass(frozen=True)
 class _Scene:
-    """The routes, the queues, and the moment (s of the simulation) from which they are watched."""
+    """The routes, the queues, and the moments (s of the simulation) between which they are watched."""
 
     network: Network
     ways: _Ways
     resources: Resources
-    start: float
+    edges: FloatArray
 
     def predict(
         self, packets: Packets, session: IntArray, counted: Mask, duration: float, elsewhere: int
@@ -235,7 +247,18 @@ class _Scene:
             delay=delays(_known(took[counted])),
             balance=passage.balance(),
             elsewhere=elsewhere,
+            loads=self._loads(packets, passage),
         )
+
+    def _loads(self, packets: Packets, passage: Passage) -> FloatArray:
+        """bit/s that left each link's queue between successive edges."""
+        links = len(self.network.links)
+        hops = np.flatnonzero((passage.resource >= 0) & (passage.resource < links) & np.isfinite(passage.wait))
+        left = (passage.at + passage.wait)[hops]
+        bits, where = self._amounts(packets, passage, hops), passage.resource[hops]
+        bins = (self.edges, np.arange(links + 1) - 0.5)
+        total = np.histogram2d(left, where, bins=bins, weights=bits)[0]
+        return np.asarray(total / np.diff(self.edges)[:, None])
 
     def _session(self, name: str, packets: Packets, passage: Passage, mine: Mask) -> PredictedSession:
         ended = mine & np.isfinite(passage.ended)
@@ -250,7 +273,8 @@ class _Scene:
 
     def _resources(self, packets: Packets, passage: Passage, duration: float) -> tuple[PredictedResource, ...]:
         """Loads and waits of what came to each resource in the window."""
-        inside = np.flatnonzero((passage.at >= self.start) & (passage.at < self.start + duration))
+        start = self.edges[0]
+        inside = np.flatnonzero((passage.at >= start) & (passage.at < start + duration))
         where = passage.resource[inside].astype(np.int16)
         order = np.argsort(where, kind="stable")  # within a resource nearly in the order of time
         chosen = inside[order]

@@ -32,19 +32,29 @@ class QueueLog:
     ----------
     times : array of shape (T,)
         Unix times, s.
-    backlog, passed, drops : arrays of shape (T, L)
-        Packets that wait, and packets that passed and that were dropped since the link came up, at each sample.
+    backlog, passed, bits, drops : arrays of shape (T, L)
+        Packets that wait; and packets that passed, their bits, and packets dropped since the link came up, at each
+        sample.
     """
 
     times: FloatArray
     backlog: FloatArray
     passed: FloatArray
+    bits: FloatArray
     drops: FloatArray
 
     def window(self, start: float, end: float) -> QueueLog:
         """The samples from `start` to `end`, Unix times."""
         inside = (self.times >= start) & (self.times <= end)
-        return QueueLog(self.times[inside], self.backlog[inside], self.passed[inside], self.drops[inside])
+        return QueueLog(*(values[inside] for values in (self.times, *self._columns())))
+
+    def loads(self, edges: FloatArray) -> FloatArray:
+        """Mean load of each link, bit/s, between successive Unix times `edges` (n + 1,); shape (n, L)."""
+        counted = [np.interp(edges, self.times, column) for column in self.bits.T]
+        return np.diff(np.array(counted).T, axis=0) / np.diff(edges)[:, None]
+
+    def _columns(self) -> tuple[FloatArray, ...]:
+        return self.backlog, self.passed, self.bits, self.drops
 
 
 @dataclass
@@ -52,7 +62,7 @@ class QueueWatch:
     """Samples the root queues of the named interfaces while it is entered; call it inside the testbed's namespace."""
 
     interfaces: Sequence[str]
-    _samples: list[tuple[float, list[tuple[int, int, int]]]] = field(default_factory=list)
+    _samples: list[tuple[float, list[tuple[int, int, int, int]]]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> QueueWatch:
@@ -75,7 +85,7 @@ class QueueWatch:
             self._samples.append((time.time(), self._ask()))
             due += PERIOD_S
 
-    def _ask(self) -> list[tuple[int, int, int]]:
+    def _ask(self) -> list[tuple[int, int, int, int]]:
         assert self._tc.stdin is not None
         assert self._tc.stdout is not None
         self._tc.stdin.write("qdisc show\n")
@@ -84,13 +94,13 @@ class QueueWatch:
         if not line:
             raise EmulationError("tc ended while the queues were being watched: the testbed's namespace is gone")
         roots: Mapping[str, Any] = {entry["dev"]: entry for entry in json.loads(line) if entry.get("root")}
-        zero = {"qlen": 0, "packets": 0, "drops": 0}
+        zero = {"qlen": 0, "packets": 0, "bytes": 0, "drops": 0}
         rows = (roots.get(interface, zero) for interface in self.interfaces)
-        return [(row["qlen"], row["packets"], row["drops"]) for row in rows]
+        return [(row["qlen"], row["packets"], 8 * row["bytes"], row["drops"]) for row in rows]
 
     def log(self) -> QueueLog:
         """All samples so far."""
         samples = list(self._samples)
-        values = np.array([rows for _, rows in samples], dtype=np.float64).reshape(len(samples), -1, 3)
+        values = np.array([rows for _, rows in samples], dtype=np.float64).reshape(len(samples), -1, 4)
         times = np.array([moment for moment, _ in samples], dtype=np.float64)
-        return QueueLog(times, values[:, :, 0], values[:, :, 1], values[:, :, 2])
+        return QueueLog(times, *np.moveaxis(values, 2, 0))

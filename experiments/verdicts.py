@@ -109,18 +109,21 @@ def _loads(account: Account) -> dict[str, Any]:
     order = {"met": 0, "undecided": 1, "not met": 2}
     found: list[tuple[int, float, str, Estimate, Verdict]] = []
     for index, link in enumerate(account.network.links):
-        expected = account.prediction.links[index].load.value
-        load = account.link_load(index)
-        if max(load.value, expected) < USED * link.capacity or not expected:
+        load, predicted = account.loads[:, index], account.prediction.loads[:, index]
+        expected = float(predicted.mean())
+        if max(load.mean(), expected) < USED * link.capacity or not expected:
             continue
-        off = Estimate(load.value / expected - 1, load.ci95 / expected, load.n)
+        difference = paired(load, predicted)
+        off = Estimate(difference.value / expected, difference.ci95 / expected, difference.n)
         said = verdict(off, 0.0, absolute=LOAD_TOLERANCE)
         found.append((order[said], abs(off.value), str(link), off, said))
     if not found:
         nothing = Estimate(0.0, 0.0, 0)
         return _entry("load of a link against the packet simulation", nothing, 0.0, LOAD_TOLERANCE, "met", "", "ratio")
     _, _, name, off, said = max(found, key=lambda row: row[:3])
-    note = f"{name}, the farthest off of {len(found)} links above {USED:.0%} utilization; n: ticks"
+    note = (
+        f"{name}, the farthest off of {len(found)} links above {USED:.0%} utilization; n: pieces of the time measured"
+    )
     return _entry("load of a link against the packet simulation", off, 0.0, LOAD_TOLERANCE, said, note, "ratio")
 
 
