@@ -130,19 +130,19 @@ class LiveView:
         yield from self._head(width)
         if not self.record:
             return
-        rows = height - 4
+        rows = height - 3
         servers, sources = self.network.servers, self.network.sessions
         if width >= TWO_COLUMNS:
-            side = max(28, min(46, width * 2 // 5))
-            grid = Table.grid(padding=(0, 2))
-            grid.add_column(width=width - side - 4)
+            side = max(28, min(60, width * 3 // 8))
+            grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+            grid.add_column(width=width - side - 2)
             grid.add_column(width=side)
             beside = Table.grid()
             if servers:
                 beside.add_row(self._servers(side))
                 beside.add_row("")
             beside.add_row(self._sources(side, rows - (len(servers) + 2 if servers else 0)))
-            grid.add_row(self._links(width - side - 4, rows), beside)
+            grid.add_row(self._links(width - side - 2, rows), beside)
             yield grid
             return
         if servers:
@@ -153,16 +153,12 @@ class LiveView:
         yield self._links(width, left - sources_shown - 1)
 
     def _head(self, width: int) -> list[Text]:
-        clock = f"{self.elapsed:.0f} of {self.total:.0f} s " if self.total else f"{self.elapsed:.0f} s"
         head = Text(no_wrap=True, overflow="ellipsis")
-        head.append(self.title, style="bold")
-        head.append(f"  {self.phase}  ", style="cyan")
-        head.append(clock)
+        head.append(self.phase, style="bold cyan")
+        head.append(f"  {self.elapsed:.0f} of {self.total:.0f} s " if self.total else f"  {self.elapsed:.0f} s")
         if self.total:
-            room = max(width - head.cell_len - 1, 0)
-            done = round(room * min(self.elapsed / self.total, 1.0)) if self.total else 0
-            head.append("━" * done, style="cyan")
-            head.append("━" * (room - done), style="bright_black")
+            head.append_text(_bar(self.elapsed / self.total, max(width // 5, 8), "cyan"))
+        head.append(f"  {self.title}", style="bright_black")
         if not self.record:
             return [head]
         facts = Text(no_wrap=True, overflow="ellipsis")
@@ -180,20 +176,25 @@ class LiveView:
         ranked = sorted(range(len(states)), key=lambda index: (-states[index]["utilization"], index))
         chosen = sorted(ranked[: max(rows - 1, 1)])
         names = [f"{self.network.links[index].src}→{self.network.links[index].dst}" for index in chosen]
-        bar = max(width - max(map(len, names), default=0) - 23, 4)
+        room = width - max(map(len, names), default=0)
+        bar, price = (min(room - 26, 40), "price, ms") if room > 40 else (max(room - 20, 6), "ms")
         left_out = len(states) - len(chosen)
-        table = _table("link" if not left_out else f"link ({left_out} idler not shown)", "Mbit/s", "utilization", "ms")
+        table = _table("link" if not left_out else f"link, {left_out} idler not shown", "Mbit/s", "utilization", price)
         for name, index in zip(names, chosen, strict=True):
             state = states[index]
-            table.add_row(name, f"{state['load'] / 1e6:.2f}", _bar(state["utilization"], bar), _price(state["price"]))
+            table.add_row(
+                name, f"{state['load'] / 1e6:.2f}", _utilization(state["utilization"], bar), _price(state["price"])
+            )
         return table
 
     def _servers(self, width: int) -> Table:
-        bar = max(width - max((len(server.name) for server in self.network.servers), default=0) - 25, 4)
-        table = _table("server", "work/s", "utilization", "ms")
+        room = width - max((len(server.name) for server in self.network.servers), default=0) - 2
+        wide = room > 36
+        bar = min(room - 26, 40) if wide else max(room - 18, 3)
+        table = _table("server", "work/s", "utilization" if bar >= 6 else "used", "price, ms" if wide else "ms")
         for index, (server, state) in enumerate(zip(self.network.servers, self.record["servers"], strict=True)):
             name = Text(f"{_digit(index)} {server.name}", style=HUES[index % len(HUES)])
-            table.add_row(name, f"{state['load']:.0f}", _bar(state["utilization"], bar), _price(state["price"]))
+            table.add_row(name, f"{state['load']:.0f}", _utilization(state["utilization"], bar), _price(state["price"]))
         return table
 
     def _sources(self, width: int, rows: int) -> Table:
@@ -240,22 +241,30 @@ def sparkline(values: Sequence[float]) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bright_black")
     for column in columns:
-        number = column in ("Mbit/s", "work/s", "ms")
-        table.add_column(column, justify="right" if number else "left", no_wrap=True, overflow="ellipsis")
+        number = column in ("Mbit/s", "work/s", "ms", "price, ms")
+        widest = max(len(column), 4) if number else None
+        table.add_column(
+            column, justify="right" if number else "left", min_width=widest, no_wrap=True, overflow="ellipsis"
+        )
     return table
 
 
-def _bar(utilization: float, room: int) -> Text:
-    colour = "red" if utilization >= 0.9 else "yellow" if utilization >= 0.7 else "green"
-    done = round(room * min(max(utilization, 0.0), 1.0))
+def _bar(share: float, room: int, colour: str) -> Text:
+    done = round(room * min(max(share, 0.0), 1.0))
     bar = Text(no_wrap=True)
     bar.append("━" * done, style=colour)
-    bar.append("━" * (room - done), style="bright_black")
-    return bar.append(f" {utilization:.2f}", style=colour)
+    return bar.append("─" * (room - done), style="bright_black")
+
+
+def _utilization(value: float, room: int) -> Text:
+    colour = "red" if value >= 0.9 else "yellow" if value >= 0.7 else "green"
+    return _bar(value, room, colour).append(f" {value:.2f}", style=colour)
 
 
 def _price(seconds: float | None) -> str:
-    return "?" if seconds is None else f"{seconds * 1e3:.1f}"
+    if seconds is None:
+        return "?"
+    return f"{seconds * 1e3:.1f}" if seconds < 0.1 else f"{seconds * 1e3:.0f}"
 
 
 def _digit(index: int) -> str:
