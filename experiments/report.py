@@ -1,0 +1,289 @@
+"""The report of a result file: `report.json`, a page to look at, a closing table and a few sentences.
+
+Everything comes from the result file alone (docs/reference/report.md), so a page can be made again from its JSON. The
+page is one file without any outside resource. Times are in ms and rates in Mbit/s here, because people read them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from rich.table import Table
+
+from experiments import pictures, schema
+from experiments.estimate import Estimate, ratio
+from experiments.style import stylesheet
+
+Part = Mapping[str, Any]
+
+TEMPLATES = Path(__file__).parent / "templates"
+UNKNOWN = "–"
+SYMBOLS = {"met": "✓", "not met": "✗", "undecided": "?"}
+NO_NETEM = "this kernel has no netem: propagation delay is not emulated"
+
+
+def write(report: dict[str, Any], folder: Path) -> None:
+    """Write `report.json` and `report.html` into a folder, which is made when it is not there.
+
+    Raises
+    ------
+    WardropError
+        When the report does not fit its schema; nothing is written then.
+    """
+    schema.check(report)
+    page = html(report)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    (folder / "report.html").write_text(page)
+
+
+def summary(report: Part) -> str:
+    """What was run and what came out, in a few sentences, a line each."""
+    runs = report["runs"]
+    names = " then ".join(run["policy"] for run in runs)
+    each = " each" if len(runs) > 1 else ""
+    packets = sum(session["sent"] for run in runs for session in run["sessions"])
+    lines = [
+        f"{report['scenario']}, seed {report['seed']}: {names}, {runs[0]['duration_s']:.0f} s measured{each}, "
+        f"{packets:,} packets."
+    ]
+    delays = [f"{run['policy']} {_with_interval(run['objective']['mean_delay_s'], 1e3)} ms" for run in runs]
+    optimum = runs[-1]["objective"]["optimum_mean_delay_s"]
+    best = f"; the model's optimum is {milliseconds(optimum)} ms" if optimum is not None else ""
+    lines.append(f"Mean delay: {', '.join(delays)}{best}.")
+    headline = headline_ratio(report)
+    if headline is not None:
+        lines.append(
+            f"{runs[-1]['policy']} has {_with_interval(headline.as_json())} of the mean delay of {runs[0]['policy']}."
+        )
+    verdicts = [verdict for run in runs for verdict in run["verdicts"]]
+    if verdicts:
+        counts = [(word, sum(verdict["verdict"] == word for verdict in verdicts)) for word in SYMBOLS]
+        lines.append(f"Verdicts: {', '.join(f'{count} {word}' for word, count in counts if count)}.")
+    lines += [
+        f"  {verdict['verdict']}: {verdict['name']} ({run['policy']}), "
+        f"{amount(verdict['measured'], verdict)}, where {wanted(verdict)}{_noted(verdict)}"
+        for run in runs
+        for verdict in run["verdicts"]
+        if verdict["verdict"] != "met"
+    ]
+    if not report["machine"]["netem"]:
+        lines.append(f"Note: {NO_NETEM}.")
+    if not report["machine"].get("quiet", True):
+        lines.append("Note: the machine was not quiet; do not rely on these delays.")
+    return "\n".join(lines)
+
+
+def table(report: Part) -> Table:
+    """The closing table: a row a run, and the model's optimum."""
+    made = Table(
+        title=f"Mean delay, ms: {report['scenario']}",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for name in ("", "packets", "measured", "predicted", "differs", "model", "p95", "p99", "lost"):
+        made.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for row in comparison(report):
+        made.add_row(*row.values())
+    return made
+
+
+def comparison(report: Part) -> list[dict[str, str]]:
+    """Rows of 'shortest path, priced, the model's optimum; predicted against measured', as text."""
+    rows = []
+    for run in report["runs"]:
+        objective, sessions = run["objective"], run["sessions"]
+        mean = objective["mean_delay_s"]
+        points = dict(zip(run["delay_histogram"]["probability"], run["delay_histogram"]["measured_s"], strict=True))
+        rows.append(
+            {
+                "policy": run["policy"],
+                "packets": f"{mean['n']:,}",
+                "measured": _with_interval(mean, 1e3),
+                "predicted": milliseconds(objective["predicted_mean_delay_s"]),
+                "differs": difference(mean["value"], objective["predicted_mean_delay_s"]),
+                "model": milliseconds(objective["model_mean_delay_s"]),
+                "p95": milliseconds(_at(points, 0.95)),
+                "p99": milliseconds(_at(points, 0.99)),
+                "lost": f"{sum(session['lost'] for session in sessions):,}",
+            }
+        )
+    optimum = dict.fromkeys(rows[0], "")
+    optimum |= {
+        "policy": "the model's optimum",
+        "model": milliseconds(report["runs"][-1]["objective"]["optimum_mean_delay_s"]),
+    }
+    return [*rows, optimum]
+
+
+def headline_ratio(report: Part) -> Estimate | None:
+    """Mean delay of the last run over that of the first, with its interval; None where there is one run."""
+    first, last = (report["runs"][index]["objective"]["mean_delay_s"] for index in (0, -1))
+    if len(report["runs"]) < 2 or not first["value"] or last["value"] is None:
+        return None
+    upper, lower = (Estimate(mean["value"], _or_endless(mean["ci95"]), mean["n"]) for mean in (last, first))
+    return ratio(upper, lower)
+
+
+def html(report: Part) -> str:
+    """The page, as a string."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ms": milliseconds,
+        "mbit": lambda value: number(value, 1e-6),
+        "number": number,
+        "percent": percent,
+        "interval": _with_interval,
+        "amount": amount,
+        "wanted": wanted,
+        "half": lambda verdict: amount(verdict["ci95"], verdict),
+    }
+    shown = environment.get_template("report.html").render(
+        report=report,
+        runs=report["runs"],
+        rows=comparison(report),
+        headline=headline_ratio(report),
+        sentences=summary(report).split("\n"),
+        difference=difference,
+        pairs=list(zip(report["runs"], _pictures(report), strict=True)),
+        longest=max((run["objective"]["mean_delay_s"]["value"] or 0.0 for run in report["runs"]), default=0.0),
+        symbols=SYMBOLS,
+        unknown=UNKNOWN,
+        no_netem=NO_NETEM,
+        colours=Markup(stylesheet()),
+    )
+    return "\n".join(line.rstrip() for line in shown.split("\n")) + "\n"
+
+
+def _pictures(report: Part) -> list[dict[str, Any]]:
+    """The pictures of each run."""
+    runs, topology = report["runs"], report["topology"]
+    largest = max((link["load_bps"]["value"] or 0.0 for run in runs for link in run["links"]), default=0.0) or 1.0
+    steps = {"utilization": pictures.UTILIZATION_STEPS, "price": pictures.price_steps(runs)}
+    limits = pictures.delay_limits(runs)
+    servers = [server["name"] for server in topology["servers"]]
+    return [
+        {
+            **{
+                quantity: Markup(pictures.network_map(topology, run, quantity, borders, largest))
+                for quantity, borders in steps.items()
+            },
+            "delays": Markup(pictures.delays(run, limits)),
+            "prices": Markup(pictures.prices(run)),
+            "gaps": Markup(pictures.gaps(run)),
+            "loads": Markup(pictures.loads(run)),
+            "splits": [
+                Markup(pictures.split(session, run, servers))
+                for session, routes in sorted(run["ticks"]["splits"].items())
+                if len(routes) > 1
+            ],
+        }
+        for run in runs
+    ]
+
+
+def number(value: float | None, factor: float = 1.0) -> str:
+    """Three significant digits, in full where they are more.
+
+    Examples
+    --------
+    >>> number(0.0123456, 1e3), number(1234.5), number(0.0), number(None), number(0.000012)
+    ('12.3', '1,234', '0', '–', '1.2e-05')
+    """
+    if value is None:
+        return UNKNOWN
+    shown = value * factor
+    if shown == 0:
+        return "0"
+    if not 1e-3 <= abs(shown) < 1e9:
+        return f"{shown:.3g}"
+    return f"{shown:,.{max(2 - math.floor(math.log10(abs(shown))), 0)}f}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Seconds as ms, without the unit."""
+    return number(seconds, 1e3)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A ratio in percent."""
+    return UNKNOWN if value is None else f"{value * 100:.{digits}f} %"
+
+
+def difference(measured: float | None, expected: float | None) -> str:
+    """By how much `measured` is above `expected`, in percent of it.
+
+    Examples
+    --------
+    >>> difference(1.1, 1.0), difference(1.0, None)
+    ('+10.0 %', '–')
+    """
+    return UNKNOWN if measured is None or not expected else f"{(measured / expected - 1) * 100:+.1f} %"
+
+
+def _with_interval(estimate: Part, factor: float = 1.0, digits: int | None = None) -> str:
+    """`12.8 ± 0.8`: both with as many digits as the half-width has two of, or with the digits given."""
+    value, half = estimate["value"], estimate["ci95"]
+    if value is None:
+        return UNKNOWN
+    if half is None or (half == 0 and digits is None):
+        return number(value, factor) + (" ± ?" if half is None else "")
+    if digits is None:
+        digits = min(max(1 - math.floor(math.log10(abs(half * factor))), 0), 6)
+    return f"{value * factor:,.{digits}f} ± {half * factor:,.{digits}f}"
+
+
+def amount(value: float | None, verdict: Part) -> str:
+    """A number of a verdict in the unit that people read."""
+    if value is None:
+        return UNKNOWN
+    unit = verdict.get("unit", "ratio")
+    if unit == "s":
+        return f"{milliseconds(value)} ms"
+    if unit == "bit/s":
+        return f"{number(value, 1e-6)} Mbit/s"
+    return f"{value:,.0f}" if unit == "packets" else number(value)
+
+
+def wanted(verdict: Part) -> str:
+    """What a verdict compares with, in words.
+
+    Examples
+    --------
+    >>> wanted({"expected": 0.6, "tolerance": None}), wanted({"expected": 0.02, "tolerance": 0.003, "unit": "s"})
+    ('at most 0.600 is accepted', '20.0 ms ± 3.00 ms is accepted')
+    """
+    expected = amount(verdict["expected"], verdict)
+    if verdict["tolerance"] is None:
+        return f"at most {expected} is accepted"
+    if verdict["tolerance"] == 0:
+        return f"{expected} is accepted"
+    return f"{expected} ± {amount(verdict['tolerance'], verdict)} is accepted"
+
+
+def _noted(verdict: Part) -> str:
+    return f" ({verdict['note']})" if verdict["note"] else ""
+
+
+def _or_endless(half: float | None) -> float:
+    return math.inf if half is None else half
+
+
+def _at(points: Mapping[float, float | None], share: float) -> float | None:
+    """The delay at the share nearest to the one asked for."""
+    return points[min(points, key=lambda known: abs(known - share))] if points else None
