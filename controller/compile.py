@@ -89,6 +89,11 @@ class Fabric:
         return {session.name: number for number, session in enumerate(self.network.sessions, 1)}
 
     @cached_property
+    def sources(self) -> frozenset[str]:
+        """Names of the hosts where sessions start."""
+        return frozenset(self.plant.source(session) for session in self.network.sessions)
+
+    @cached_property
     def sessions(self) -> dict[str, Session]:
         """Sessions by name."""
         return {session.name: session for session in self.network.sessions}
@@ -178,7 +183,7 @@ class Fabric:
         for name in self.plant.switches:
             gateway = _match(eth_type=ETH_IP, eth_dst=GATEWAY_MAC)
             yield name, declare(ADMIT, 400, gateway, Goto(BACKGROUND))
-            yield name, declare(ADMIT, 200, _match(eth_dst=PREFIX_MATCH), counted=True)
+            yield name, declare(ADMIT, 200, _match(eth_dst=PREFIX_MATCH))
             yield name, declare(ADMIT, 100, _match(eth_type=ETH_IP), Goto(BACKGROUND))
             for port in sorted(self.plant.switches[name].ports.values()):
                 yield name, declare(ADMIT, 300, _match(in_port=port, eth_dst=PREFIX_MATCH), Goto(FORWARD))
@@ -257,12 +262,13 @@ def request_rule(fabric: Fabric, session: Session) -> Placed:
 
 
 def answer_rule(fabric: Fabric, session: Session, end: str) -> Placed:
-    """Counts, and sends to their slots, the answers to a session from one of its ends."""
+    """Sends the answers to a session from one of its ends to their slots; counts them where sessions start too."""
     client, host = fabric.plant.hosts[fabric.plant.source(session)], fabric.plant.hosts[end]
     address = fabric.plant.address(session)
     match = _match(in_port=host.port, eth_type=ETH_IP, ipv4_src=address, ipv4_dst=client.ip)
     meaning = Load("metadata", fabric.back_numbers[session.name, end], bits=64)
-    return host.node, declare(ADMIT, 440, match, meaning, Multipath(fabric.slots, "reg2"), Goto(SLOTS), counted=True)
+    choose = (meaning, Multipath(fabric.slots, "reg2"), Goto(SLOTS))
+    return host.node, declare(ADMIT, 440, match, *choose, counted=end in fabric.sources)
 
 
 def leave_rule(address: str, host: HostPlant) -> Placed:
@@ -272,13 +278,13 @@ def leave_rule(address: str, host: HostPlant) -> Placed:
 
 
 def forward_rules(fabric: Fabric, labels: Labels, path: Path) -> Iterator[Placed]:
-    """The rules of one label along its path; counted where packets enter and where they leave."""
+    """The rules of one label along its path; on the way there, counted where packets enter and where they leave."""
     match = _match(eth_dst=(label(labels.numbers[path]), LABEL_MASK))
-    switches, host = fabric.plant.switches, fabric.plant.hosts[path.host]
+    switches, host, counted = fabric.plant.switches, fabric.plant.hosts[path.host], not path.back
     for place, (node, after) in enumerate(zip(path.nodes, path.nodes[1:], strict=False)):
-        yield node, declare(FORWARD, 10, match, Output(switches[node].ports[after]), counted=place == 0)
+        yield node, declare(FORWARD, 10, match, Output(switches[node].ports[after]), counted=counted and place == 0)
     restore = SetField("eth_dst", host.mac)
-    yield path.nodes[-1], declare(FORWARD, 10, match, restore, Output(host.port), counted=True)
+    yield path.nodes[-1], declare(FORWARD, 10, match, restore, Output(host.port), counted=counted)
 
 
 def slot_rules(fabric: Fabric, labels: Labels, session: Session, deal: Sequence[int]) -> Iterator[Placed]:
