@@ -31,6 +31,9 @@ UTILIZATION_STEPS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 BEND = 0.09
 """How far a link bends to its right, as a share of its length, so that both directions of a cable are seen."""
 
+MARK = 0.2
+"""Half the side of a server's square, on a canvas 10 wide."""
+
 NAMED = 5
 """Resources named in the picture of prices: the dearest ones at the end."""
 
@@ -84,19 +87,19 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
         labels[name] = name
         if name in servers:
             state = servers[name]
-            axes.plot(x, y, "s", ms=15, mfc=colour(state), mec=LIGHT["ink"], mew=1.2, zorder=4)
+            axes.plot(x, y, "s", ms=13, mfc=colour(state), mec=LIGHT["ink"], mew=1.2, zorder=4)
             if state["utilization"] is not None:
                 labels[name] += f"\n{state['name']} at {state['utilization']:.2f}"
         if name in sources:
-            axes.plot(x, y, "o", ms=6.5, mfc=LIGHT["ink"], mec=LIGHT["paper"], mew=1.0, zorder=5)
+            axes.plot(x, y, "o", ms=5.5, mfc=LIGHT["ink"], mec=LIGHT["paper"], mew=1.0, zorder=5)
         elif name not in servers:
-            axes.plot(x, y, "o", ms=5.5, mfc=LIGHT["paper"], mec=LIGHT["soft"], mew=1.2, zorder=4)
+            axes.plot(x, y, "o", ms=5, mfc=LIGHT["paper"], mec=LIGHT["soft"], mew=1.2, zorder=4)
     _draw_labels(axes, places, run["links"], labels)
     bar = figure.colorbar(
-        ScalarMappable(norm, SCALE), ax=axes, orientation="horizontal", shrink=0.7, aspect=45, pad=0.02
+        ScalarMappable(norm, SCALE), ax=axes, orientation="horizontal", shrink=0.8, aspect=45, pad=0.02
     )
     bar.set_label("price, ms" if quantity == "price" else "utilization")
-    bar.set_ticks(list(steps), labels=[f"{step:.2g}" for step in steps])
+    bar.set_ticks(list(steps), labels=[f"{step:.2g}" if step < 10 else f"{step:.0f}" for step in steps])
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
     return svg(figure, f"Map of the network coloured by {quantity}, {run['policy']}")
@@ -121,7 +124,7 @@ def _places(topology: Part, links: Sequence[Part]) -> dict[str, Point]:
 
 def _canvas(places: Mapping[str, Point]) -> tuple[Figure, Axes]:
     width, height = np.max(list(places.values()), axis=0) + np.array((2.2, 1.5))
-    figure = Figure(figsize=(7.2, 7.2 * height / width + 0.55), layout="constrained")
+    figure = Figure(figsize=(5.4, 5.4 * height / width + 0.55))
     axes = figure.subplots()
     axes.set(xlim=(-1.1, width - 1.1), ylim=(-0.75, height - 0.75), aspect="equal")
     axes.axis("off")
@@ -136,7 +139,7 @@ def _bend(start: Point, end: Point) -> tuple[Point, Point]:
 
 
 def _draw_link(axes: Axes, start: Point, end: Point, colour: Any, share: float) -> None:
-    width = 1.2 + 5.0 * min(share, 1.0)
+    width = 1.1 + 4.2 * min(share, 1.0)
     axes.add_patch(
         FancyArrowPatch(
             start,
@@ -152,7 +155,14 @@ def _draw_link(axes: Axes, start: Point, end: Point, colour: Any, share: float) 
     _, middle = _bend(start, end)
     angle = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
     axes.plot(
-        *middle, marker=(3, 0, angle - 90), ms=4.5 + 0.9 * width, mfc=colour, mec=LIGHT["paper"], mew=0.7, zorder=3
+        *middle,
+        ls="",
+        marker=(3, 0, angle - 90),
+        ms=4.5 + 1.5 * width,
+        mfc=colour,
+        mec=LIGHT["paper"],
+        mew=0.5,
+        zorder=3,
     )
 
 
@@ -167,7 +177,9 @@ def _draw_labels(axes: Axes, places: Mapping[str, Point], links: Sequence[Part],
                 (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(control) + t * t * np.array(end)
             )
     points = np.array(on_lines)
-    marks = np.array(list(places.values()))
+    marks = np.array(
+        [np.add(place, (dx, dy)) for place in places.values() for dx, dy in product((-MARK, 0, MARK), repeat=2)]
+    )
     boxes: list[tuple[float, float, float, float]] = []
 
     def cost(box: tuple[float, float, float, float]) -> float:
@@ -178,10 +190,10 @@ def _draw_labels(axes: Axes, places: Mapping[str, Point], links: Sequence[Part],
 
     for name, label in labels.items():
         lines = label.split("\n")
-        half_width, half_height = 0.068 * max(map(len, lines)) + 0.04, 0.16 * len(lines)
+        half_width, half_height = 0.078 * max(map(len, lines)) + 0.04, 0.175 * len(lines)
         x, y = places[name]
         tries = []
-        for distance, turn in product((0.3, 0.45, 0.65), range(16)):
+        for distance, turn in product((0.28, 0.45, 0.65, 0.9), range(16)):
             cos, sin = math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)
             cx, cy = x + cos * (distance + half_width * abs(cos)), y + sin * (distance + half_height)
             box = (cx - half_width, cy - half_height, cx + half_width, cy + half_height)
@@ -202,8 +214,7 @@ def delays(run: Part, limits: tuple[float, float]) -> str:
             for share, delay in zip(points["probability"], points[f"{name}_s"], strict=True)
             if delay is not None and delay > 0
         ]
-        if curve:
-            axes.plot(*zip(*curve, strict=True), style, color=LIGHT[name], label=name)
+        axes.plot([delay for delay, _ in curve], [share for _, share in curve], style, color=LIGHT[name], label=name)
     axes.set(xscale="log", xlim=limits, ylim=(0, 1.01), xlabel="delay, ms")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(PLAIN_MS)
@@ -251,7 +262,8 @@ def prices(run: Part) -> str:
             label=None if rank is None else names[index] + (" (server)" if server else ""),
             zorder=2 if rank is None else 3,
         )
-    axes.set(yscale="log", ylabel="price, ms")
+    top = float(np.nanmax(series, initial=1.0))
+    axes.set(yscale="log", ylabel="price, ms", ylim=(top / 2e4, top * 1.5))
     axes.yaxis.set_major_formatter(PLAIN_MS)
     axes.yaxis.set_minor_formatter(NullFormatter())
     _time_axis(axes, ticks)
@@ -337,7 +349,7 @@ def loads(run: Part) -> str:
 
 
 def _panel(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
     axes = figure.subplots()
     axes.tick_params(length=0)
     return figure, axes

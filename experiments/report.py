@@ -25,6 +25,9 @@ Part = Mapping[str, Any]
 TEMPLATES = Path(__file__).parent / "templates"
 UNKNOWN = "–"
 SYMBOLS = {"met": "✓", "not met": "✗", "undecided": "?"}
+UNITS = {"s": (1e3, " ms"), "bit/s": (1e-6, " Mbit/s")}
+"""What people read instead, and how many of them there are in one."""
+
 NO_NETEM = "this kernel has no netem: propagation delay is not emulated"
 
 
@@ -48,36 +51,42 @@ def summary(report: Part) -> str:
     runs = report["runs"]
     names = " then ".join(run["policy"] for run in runs)
     each = " each" if len(runs) > 1 else ""
-    packets = sum(session["sent"] for run in runs for session in run["sessions"])
-    lines = [
-        f"{report['scenario']}, seed {report['seed']}: {names}, {runs[0]['duration_s']:.0f} s measured{each}, "
-        f"{packets:,} packets."
-    ]
     delays = [f"{run['policy']} {_with_interval(run['objective']['mean_delay_s'], 1e3)} ms" for run in runs]
-    optimum = runs[-1]["objective"]["optimum_mean_delay_s"]
-    best = f"; the model's optimum is {milliseconds(optimum)} ms" if optimum is not None else ""
-    lines.append(f"Mean delay: {', '.join(delays)}{best}.")
+    lines = [
+        f"{report['scenario']}, seed {report['seed']}: {names}, {runs[0]['duration_s']:.0f} s measured{each}.",
+        f"Mean delay: {', '.join(delays)}.",
+    ]
     headline = headline_ratio(report)
     if headline is not None:
-        lines.append(
-            f"{runs[-1]['policy']} has {_with_interval(headline.as_json())} of the mean delay of {runs[0]['policy']}."
-        )
-    verdicts = [verdict for run in runs for verdict in run["verdicts"]]
-    if verdicts:
-        counts = [(word, sum(verdict["verdict"] == word for verdict in verdicts)) for word in SYMBOLS]
-        lines.append(f"Verdicts: {', '.join(f'{count} {word}' for word, count in counts if count)}.")
-    lines += [
-        f"  {verdict['verdict']}: {verdict['name']} ({run['policy']}), "
-        f"{amount(verdict['measured'], verdict)}, where {wanted(verdict)}{_noted(verdict)}"
-        for run in runs
-        for verdict in run["verdicts"]
-        if verdict["verdict"] != "met"
-    ]
-    if not report["machine"]["netem"]:
-        lines.append(f"Note: {NO_NETEM}.")
-    if not report["machine"].get("quiet", True):
-        lines.append("Note: the machine was not quiet; do not rely on these delays.")
+        share = _with_interval(headline.as_json())
+        lines.append(f"{runs[-1]['policy']} takes {share} of the mean delay of {runs[0]['policy']}.")
+    lines += findings(report)
+    lines += [_objection(verdict, run) for run in runs for verdict in run["verdicts"] if verdict["verdict"] != "met"]
     return "\n".join(lines)
+
+
+def _objection(verdict: Part, run: Part) -> str:
+    about = f" ({verdict['note']})" if verdict["note"] else ""
+    told = f"  {verdict['verdict']}: {verdict['name']}, {run['policy']}: {found(verdict)}"
+    return f"{told}; accepted: {wanted(verdict)}{about}"
+
+
+def findings(report: Part) -> list[str]:
+    """Packets, optimum, verdicts and what to know about the machine: a sentence each."""
+    runs, machine = report["runs"], report["machine"]
+    packets = sum(session["sent"] for run in runs for session in run["sessions"])
+    lines = [f"{packets:,} requests were sent in the time measured."]
+    optimum = runs[-1]["objective"]["optimum_mean_delay_s"]
+    if optimum is not None:
+        lines.append(f"The least mean delay that the model allows is {milliseconds(optimum)} ms.")
+    said = [verdict["verdict"] for run in runs for verdict in run["verdicts"]]
+    if said:
+        lines.append(f"Verdicts: {', '.join(f'{said.count(word)} {word}' for word in SYMBOLS if word in said)}.")
+    if not machine["netem"]:
+        lines.append(f"{NO_NETEM[0].upper()}{NO_NETEM[1:]}.")
+    if not machine.get("quiet", True):
+        lines.append("The machine was not quiet, even after repetitions: do not rely on these delays.")
+    return lines
 
 
 def table(report: Part) -> Table:
@@ -151,14 +160,15 @@ def html(report: Part) -> str:
         "interval": _with_interval,
         "amount": amount,
         "wanted": wanted,
-        "half": lambda verdict: amount(verdict["ci95"], verdict),
+        "found": found,
+        "busiest": lambda links: sorted(links, key=lambda link: -(link["utilization"] or 0.0)),
     }
     shown = environment.get_template("report.html").render(
         report=report,
         runs=report["runs"],
         rows=comparison(report),
         headline=headline_ratio(report),
-        sentences=summary(report).split("\n"),
+        findings=findings(report),
         difference=difference,
         pairs=list(zip(report["runs"], _pictures(report), strict=True)),
         longest=max((run["objective"]["mean_delay_s"]["value"] or 0.0 for run in report["runs"]), default=0.0),
@@ -244,7 +254,9 @@ def _with_interval(estimate: Part, factor: float = 1.0, digits: int | None = Non
     if half is None or (half == 0 and digits is None):
         return number(value, factor) + (" ± ?" if half is None else "")
     if digits is None:
-        digits = min(max(1 - math.floor(math.log10(abs(half * factor))), 0), 6)
+        digits = max(1 - math.floor(math.log10(half * factor)), 0)
+    if digits > 6:
+        return f"{value * factor:.2g} ± {half * factor:.2g}"
     return f"{value * factor:,.{digits}f} ± {half * factor:,.{digits}f}"
 
 
@@ -253,31 +265,34 @@ def amount(value: float | None, verdict: Part) -> str:
     if value is None:
         return UNKNOWN
     unit = verdict.get("unit", "ratio")
-    if unit == "s":
-        return f"{milliseconds(value)} ms"
-    if unit == "bit/s":
-        return f"{number(value, 1e-6)} Mbit/s"
-    return f"{value:,.0f}" if unit == "packets" else number(value)
+    if unit == "packets":
+        return f"{value:,.0f}"
+    factor, name = UNITS.get(unit, (1.0, ""))
+    return number(value, factor) + name
+
+
+def found(verdict: Part) -> str:
+    """What a verdict rests on: the number measured, with its interval where it has one."""
+    if not verdict["ci95"] or verdict["measured"] is None:
+        return amount(verdict["measured"], verdict)
+    factor, name = UNITS.get(verdict.get("unit", "ratio"), (1.0, ""))
+    return _with_interval({"value": verdict["measured"], "ci95": verdict["ci95"]}, factor) + name
 
 
 def wanted(verdict: Part) -> str:
-    """What a verdict compares with, in words.
+    """What a verdict accepts, in words.
 
     Examples
     --------
     >>> wanted({"expected": 0.6, "tolerance": None}), wanted({"expected": 0.02, "tolerance": 0.003, "unit": "s"})
-    ('at most 0.600 is accepted', '20.0 ms ± 3.00 ms is accepted')
+    ('at most 0.600', '20.0 ms ± 3.00 ms')
     """
     expected = amount(verdict["expected"], verdict)
     if verdict["tolerance"] is None:
-        return f"at most {expected} is accepted"
+        return f"at most {expected}"
     if verdict["tolerance"] == 0:
-        return f"{expected} is accepted"
-    return f"{expected} ± {amount(verdict['tolerance'], verdict)} is accepted"
-
-
-def _noted(verdict: Part) -> str:
-    return f" ({verdict['note']})" if verdict["note"] else ""
+        return expected
+    return f"{expected} ± {amount(verdict['tolerance'], verdict)}"
 
 
 def _or_endless(half: float | None) -> float:
