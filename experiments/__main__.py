@@ -3,6 +3,7 @@
 A module that adds commands to `experiments.cli.app` is imported here.
 """
 
+import experiments.paper
 import experiments.run  # noqa: F401  adds its commands
 from experiments.cli import main
 

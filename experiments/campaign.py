@@ -19,7 +19,7 @@ from typing import Any
 
 from experiments.controller_process import ControllerProcess
 from experiments.machine import BAD_SHARE, bad_seconds
-from experiments.phase import START_DELAY_S, PhaseLog, Traffic, watched
+from experiments.phase import PhaseLog, Traffic, watched
 from pricing.network import Network
 from topologies.emulation import Emulation
 from topologies.links import as_emulated
@@ -81,12 +81,13 @@ class Campaign:
         """Run one phase under a policy; again, twice at most, while too many seconds were not quiet."""
         for attempt in range(1 + REPEATS):
             title = policy if not attempt else f"{policy}, again: the machine was not quiet"
-            log = self._run_once(policy, title, seed, settle, measure)
+            log = self.run_once(policy, title, seed, settle, measure)
             if excluded_share(log) <= BAD_SHARE:
                 break
         return log
 
-    def _run_once(self, policy: str, title: str, seed: int, settle: float, measure: float) -> PhaseLog:
+    def run_once(self, policy: str, title: str, seed: int, settle: float, measure: float) -> PhaseLog:
+        """Run one phase, shown as `title`, however quiet the machine is."""
         self._phases += 1
         folder = self.testbed.directory / f"phase-{self._phases}"
         folder.mkdir()
@@ -111,7 +112,7 @@ class Campaign:
         traffic = Traffic(self.emulation, folder)
         try:
             traffic.start_servers(seed)
-            traffic.start_senders(seed, time.time() + START_DELAY_S, 0.0, OPEN_END_S)
+            traffic.start_senders(seed, 0.0, OPEN_END_S)
             yield traffic
         finally:
             traffic.stop()

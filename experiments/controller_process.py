@@ -61,10 +61,13 @@ class ControllerProcess:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def check(self) -> None:
-        """Raise an EmulationError with the controller's own words when it has ended."""
+        """Raise an EmulationError with the controller's own last words when it has ended."""
         if self._process is not None and self._process.poll() is not None:
-            said = self.log.read_text(errors="replace").strip() or "it said nothing"
-            raise EmulationError(f"the controller ended ({self._process.returncode}): {said[-2000:]}")
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+            said = (
+                lines[-1].removeprefix("wardrop: ") if lines else f"it ended with {self._process.returncode}, silently"
+            )
+            raise EmulationError(f"controller: {said}")
 
     def ask(self, request: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
         """Send one request to the control socket and return the reply.

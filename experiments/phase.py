@@ -25,8 +25,8 @@ from topologies.hosts.logs import Log, load
 from topologies.hosts.start import Program, stop
 from topologies.plant import Plant
 
-START_DELAY_S = 5.0
-"""From starting the senders to their first packet: eight Python processes must be up (ours)."""
+START_DELAY_S = 1.0
+"""From telling the senders when to start to their first packet (ours)."""
 
 DRAIN_S = 2.0
 """After the last packet, until senders are expected to have written their logs (ours)."""
@@ -170,8 +170,8 @@ class Traffic:
         }
         self._servers[host] = self._start("server", host, config)
 
-    def start_senders(self, seed: int, start: float, settle: float, measure: float) -> None:
-        """Start a sender for each session; the first packets are due at `start`."""
+    def start_senders(self, seed: int, settle: float, measure: float) -> float:
+        """Start a sender for each session, and when all are ready, their traffic: the Unix time of its beginning."""
         for index, session in enumerate(self.network.sessions):
             config = {
                 "session": index,
@@ -180,13 +180,19 @@ class Traffic:
                 "rate": session.packet_rate,
                 "size": asdict(session.size),
                 "flows": session.flows,
-                "start": start,
+                "start": None,
                 "settle": settle,
                 "measure": measure,
                 "log": str(self.folder / f"sender-{session.name}"),
             }
             host = self.plant.host_at(session.source)
             self._senders[session.name] = self._start("sender", host, config, session.name)
+        for sender in self._senders.values():
+            sender.wait_ready(END_TIMEOUT_S)
+        start = time.time() + START_DELAY_S
+        for sender in self._senders.values():
+            sender.tell(repr(start))
+        return start
 
     def _start(self, what: str, host: str, config: Mapping[str, Any], name: str = "") -> Program:
         return self.emulation.start(host, what, config, f"{self.folder.name}/{what}-{name or host}.config")
@@ -265,8 +271,7 @@ def watched(
     records: list[dict[str, Any]] = []
     try:
         traffic.start_servers(seed)
-        start = time.time() + START_DELAY_S
-        traffic.start_senders(seed, start, settle, measure)
+        start = traffic.start_senders(seed, settle, measure)
         total = settle + measure
         interfaces = [traffic.emulation.interfaces[link.key] for link in traffic.network.links]
         with Watch() as machine, QueueWatch(interfaces) as queues:

@@ -95,9 +95,8 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
         elif name not in servers:
             axes.plot(x, y, "o", ms=5, mfc=LIGHT["paper"], mec=LIGHT["soft"], mew=1.2, zorder=4)
     _draw_labels(axes, places, run["links"], labels)
-    bar = figure.colorbar(
-        ScalarMappable(norm, SCALE), ax=axes, orientation="horizontal", shrink=0.8, aspect=45, pad=0.02
-    )
+    below = figure.add_axes((0.08, -0.05, 0.84, 0.025))
+    bar = figure.colorbar(ScalarMappable(norm, SCALE), cax=below, orientation="horizontal")
     bar.set_label("price, ms" if quantity == "price" else "utilization")
     bar.set_ticks(list(steps), labels=[f"{step:.2g}" if step < 10 else f"{step:.0f}" for step in steps])
     bar.outline.set_visible(False)
@@ -124,8 +123,8 @@ def _places(topology: Part, links: Sequence[Part]) -> dict[str, Point]:
 
 def _canvas(places: Mapping[str, Point]) -> tuple[Figure, Axes]:
     width, height = np.max(list(places.values()), axis=0) + np.array((2.2, 1.5))
-    figure = Figure(figsize=(5.4, 5.4 * height / width + 0.55))
-    axes = figure.subplots()
+    figure = Figure(figsize=(5.4, 5.4 * height / width))
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-1.1, width - 1.1), ylim=(-0.75, height - 0.75), aspect="equal")
     axes.axis("off")
     return figure, axes
@@ -206,7 +205,7 @@ def _draw_labels(axes: Axes, places: Mapping[str, Point], links: Sequence[Part],
 @drawn
 def delays(run: Part, limits: tuple[float, float]) -> str:
     """Distribution of the delay, measured and predicted; `limits` of the axis in ms."""
-    figure, axes = _panel(5.2, 2.9)
+    figure, axes = _panel(4.8, 2.5)
     points = run["delay_histogram"]
     for name, style in (("measured", "-"), ("predicted", "--")):
         curve = [
@@ -243,7 +242,7 @@ def delay_limits(runs: Sequence[Part]) -> tuple[float, float]:
 @drawn
 def prices(run: Part) -> str:
     """Prices of all resources over time; the dearest are named."""
-    figure, axes = _panel(6.4, 3.1)
+    figure, axes = _panel(4.0, 2.4)
     ticks = run["ticks"]
     names = [f"{link['src']} → {link['dst']}" for link in run["links"]] + [server["name"] for server in run["servers"]]
     rows = [[*a, *b] for a, b in zip(ticks["link_prices"], ticks["server_prices"], strict=True)]
@@ -280,7 +279,7 @@ def prices(run: Part) -> str:
 @drawn
 def gaps(run: Part) -> str:
     """Distance to the optimum over time."""
-    figure, axes = _panel(6.4, 2.2)
+    figure, axes = _panel(4.8, 1.7)
     ticks = run["ticks"]
     axes.plot(ticks["time_s"], np.array(ticks["gap"], dtype=float), color=LIGHT["measured"])
     axes.axhline(0.02, color=LIGHT["model"], lw=0.9, ls="--")
@@ -298,7 +297,7 @@ def gaps(run: Part) -> str:
 @drawn
 def split(session: str, run: Part, servers: Sequence[str]) -> str:
     """Decided split of one session over time: a hue a server (or a route, where no server ends it), a shade a route."""
-    figure, axes = _panel(3.1, 1.75)
+    figure, axes = _panel(2.6, 1.3)
     routes = run["ticks"]["splits"][session]
     order = sorted(routes, key=lambda route: (route.rpartition("@")[2], -sum(routes[route]), route))
     colours, shades, seen = [], [], dict.fromkeys(servers, 0)
@@ -323,7 +322,7 @@ def split(session: str, run: Part, servers: Sequence[str]) -> str:
 @drawn
 def loads(run: Part) -> str:
     """Measured against predicted load of each link, with the band of 5 %."""
-    figure, axes = _panel(4.4, 3.6)
+    figure, axes = _panel(3.6, 3.6)
     known = [
         link
         for link in run["links"]
@@ -350,7 +349,7 @@ def loads(run: Part) -> str:
 
 def _panel(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height))
-    axes = figure.subplots()
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.tick_params(length=0)
     return figure, axes
 

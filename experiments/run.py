@@ -149,12 +149,14 @@ def _validate(
     name: str, policies: list[str], duration: float, seed: int, load: float | None, options: Options
 ) -> dict[str, Any]:
     """Run the phases and say what they showed."""
+    from pricing.joint.feasible import least_top_utilization
     from pricing.policy import get_policy
     from topologies import scenario as scenarios
 
     if not duration > 0:
         raise WardropError(f"--duration {duration:g}: a number of seconds above 0 is accepted")
     chosen = scenarios.load(name, load)
+    least_top_utilization(chosen.network)  # demand beyond capacity has no steady state to measure
     policies = [get_policy(policy).name for policy in policies]
     if not policies:
         raise WardropError("--policy: none given; see `bin/wardrop list`")

@@ -90,9 +90,9 @@ def _against_baseline(account: Account, baseline: Account) -> dict[str, Any]:
 def _delay(account: Account) -> dict[str, Any]:
     """Mean delay against the packet simulation, packet by packet: the interval is that of the paired differences."""
     quiet = account.window.quiet(account.requests.sent)
-    predicted = account.prediction.delays
-    difference = paired(account.requests.delay[quiet], predicted[quiet])
-    expected = float(np.nanmean(predicted[quiet]))
+    predicted = account.prediction.delays[quiet]
+    difference = paired(account.requests.delay[quiet], predicted)
+    expected = float(np.nanmean(predicted)) if np.isfinite(predicted).any() else 0.0
     measured = Estimate(expected + difference.value, difference.ci95, difference.n)
     said = verdict(measured, expected, DELAY_TOLERANCE, DELAY_TOLERANCE_S)
     model = account.model.mean_delay
@@ -151,7 +151,10 @@ def _growth(account: Account) -> dict[str, Any]:
     """Whether delays were growing: the interval of the slope must not lie above 0."""
     slope = account.measured.slope
     said: Verdict = "met" if slope.low <= 0 else "not met"
-    return _entry("growth of the delay", slope, 0.0, slope.ci95, said, "s a second; 0 lies in its interval", "ratio")
+    if not np.isfinite(slope.ci95):
+        said = "undecided"
+    tolerance = slope.ci95 if np.isfinite(slope.ci95) else 0.0
+    return _entry("growth of the delay", slope, 0.0, tolerance, said, "s a second; 0 lies in its interval", "ratio")
 
 
 def _whole(account: Account) -> list[dict[str, Any]]:

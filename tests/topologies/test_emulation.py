@@ -206,7 +206,8 @@ class TestTraffic:
         for name in ("flow", "size", "sent"):
             assert np.array_equal(sent[name], served[name])
         assert np.all(served["received"] > served["sent"])
-        assert np.all(np.diff(served["received"]) >= 0)  # one path: nothing overtakes
+        for flow in np.unique(served["flow"]):  # a switch may take up packets of several flows in any order
+            assert np.all(np.diff(served["received"][served["flow"] == flow]) >= 0)
 
     def test_queues_count_what_the_logs_say(self, traffic: Run) -> None:
         frames = traffic.sent["size"].astype(int) + 42
@@ -222,10 +223,12 @@ class TestTraffic:
         times = traffic.served["sent"] / logs.SECOND
         service = 8 * (traffic.served["size"].astype(int) + 42) / NARROW
         delay = (traffic.served["received"] - traffic.served["sent"]) / logs.SECOND
-        base = np.quantile(delay, 0.02)
-        expected = lindley(times, service).mean()
-        assert expected > 5e-4
-        assert expected / 2 < delay.mean() - base < 2 * expected + 1e-3
+        waited, expected = delay - np.quantile(delay, 0.02), lindley(times, service)
+        assert expected.mean() > 5e-4
+        assert waited.mean() > expected.mean() / 2
+        assert (
+            np.median(waited) < 2 * np.median(expected) + 1e-3
+        )  # a mean would be decided by the machine's worst second
 
     def test_server_keeps_its_deadlines(self, traffic: Run) -> None:
         served, server = traffic.served, traffic.network.servers[0]

@@ -24,7 +24,7 @@ import sys
 import time
 from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,8 +88,8 @@ class Traffic:
         Of the payloads.
     flows : int
         Equal flows.
-    start : float
-        Time of the first segment, s of CLOCK_REALTIME.
+    start : float or None
+        Time of the first segment, s of CLOCK_REALTIME; None when it is told on standard input, once this is ready.
     settle, measure : float
         Length of the two segments, s.
     log : str
@@ -104,7 +104,7 @@ class Traffic:
     rate: float
     size: SizeLaw | Payloads
     flows: int
-    start: float
+    start: float | None
     settle: float
     measure: float
     log: str
@@ -136,7 +136,7 @@ def schedule(traffic: Traffic) -> Log:
     A Poisson stream of a stated length: the number of packets is Poisson, their times are uniform.
     """
     segments = []
-    begin = round(traffic.start * SECOND)
+    begin = round((traffic.start or 0.0) * SECOND)
     for index, (length, first) in enumerate(((traffic.settle, 0), (traffic.measure, FIRST_MEASURED))):
         rng = np.random.default_rng([traffic.seed, traffic.session, index])
         count = int(rng.poisson(traffic.rate * length))
@@ -166,6 +166,11 @@ class Sender:
         for descriptor in self.by_descriptor:
             self.poller.register(descriptor, select.EPOLLIN)
 
+    def begin(self, start: float) -> None:
+        """Make every request due so much later; for traffic that was drawn before its start was known."""
+        self.traffic = replace(self.traffic, start=start)
+        self.requests["due"] += round(start * SECOND)
+
     def run(self) -> None:
         """Send every request when it is due and wait for the last answers.
 
@@ -174,7 +179,7 @@ class Sender:
         EmulationError
             When the start is already past.
         """
-        late = time.time() - self.traffic.start
+        late = time.time() - (self.traffic.start or 0.0)
         if late > 0:
             raise EmulationError(
                 f"sender of session {self.traffic.session}: ready {late:.2f} s after its start; give a later start"
@@ -275,6 +280,11 @@ def main(config: Path) -> int:
         gc.freeze()
         gc.disable()
         print("ready", flush=True)
+        if traffic.start is None:
+            told = sys.stdin.readline()
+            if not told:
+                return 0  # whoever started this has ended
+            sender.begin(float(told))
         sender.run()
         sender.save()
     except (OSError, EmulationError) as error:

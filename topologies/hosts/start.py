@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Program:
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 start_new_session=True,  # Ctrl-C is for the run, which stops its programs in order
@@ -64,6 +65,12 @@ class Program:
         if not self.process.stdout.readline():
             self.wait(timeout)
             raise EmulationError(f"{self.name}: ended before it was ready")
+
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input, and close that."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError), self.process.stdin:  # `check` says why it has ended
+            self.process.stdin.write(f"{line}\n".encode())
 
     def check(self) -> None:
         """Look whether it runs, or has ended well.
@@ -96,8 +103,9 @@ class Program:
         """End it at once, whatever it is doing; harmless when it has ended."""
         self.process.kill()
         self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
 
 
 def stop(programs: Sequence[Program], timeout: float = 10.0) -> None:

@@ -1,0 +1,158 @@
+"""The main job on real packets, shortened: two policies on Abilene, and what is left afterwards: nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import schema
+from experiments.assemble import Account, report
+from experiments.campaign import Options, campaign
+from experiments.verdicts import verdicts
+from topologies import scenario as scenarios
+from topologies.hosts.logs import SECOND
+from topologies.hosts.sender import FIRST_MEASURED
+
+pytestmark = pytest.mark.emulated
+
+ROOT = Path(__file__).parents[2]
+
+
+def namespaces() -> set[str]:
+    """Names of the testbeds that stand."""
+    found = Path("/run/netns")
+    return {path.name for path in found.iterdir() if path.name.startswith("wardrop-")} if found.exists() else set()
+
+
+def silent(*_: object) -> None:
+    """Show nothing."""
+
+
+@pytest.fixture(scope="module")
+def result() -> dict[str, Any]:
+    """A report of two short phases on the same packets."""
+    chosen = scenarios.load("abilene")
+    before = namespaces()
+    with campaign(chosen, "shortest-path", Options(metrics="127.0.0.1:19464"), silent) as up:
+        with up.testbed.outside(), urllib.request.urlopen("http://127.0.0.1:19464/metrics") as page:
+            metrics = page.read().decode()
+        logs = [up.run_once(policy, policy, 3, 6.0, 8.0) for policy in ("shortest-path", "joint-distributed")]
+    assert namespaces() == before
+    assert "wardrop_link_load" in metrics
+    accounts = [Account(up.network, up.emulation.plant, log) for log in logs]
+    found = report(accounts, chosen.name, 3, "test", {"framework": "os-ken", "versions": {}})
+    for account, entry in zip(accounts, found["runs"], strict=True):
+        entry["verdicts"] = verdicts(account, accounts[0] if account is not accounts[0] else None)
+    found["accounts"] = accounts
+    return found
+
+
+def test_the_result_file_fits_its_schema(result: dict[str, Any]) -> None:
+    schema.check({key: value for key, value in result.items() if key != "accounts"})
+
+
+def test_every_packet_is_accounted_for(result: dict[str, Any]) -> None:
+    for run in result["runs"]:
+        assert run["losses"]["unaccounted"] == 0
+        assert sum(session["sent"] for session in run["sessions"]) > 5000
+        assert all(session["duplicated"] == 0 for session in run["sessions"])
+
+
+def test_both_phases_had_the_same_packets(result: dict[str, Any]) -> None:
+    shortest, priced = (account.log for account in result["accounts"])
+    for session in shortest.requests:
+        drawn = []
+        for log in (shortest, priced):
+            rows = log.requests[session][0]
+            measured = rows[rows["seq"] >= FIRST_MEASURED]
+            drawn.append((measured["flow"], measured["size"], measured["due"] - round(log.start * SECOND)))
+        assert all(np.array_equal(one, other) for one, other in zip(*drawn, strict=True))
+
+
+def test_the_hash_and_the_record_tell_where_packets_went(result: dict[str, Any]) -> None:
+    shortest, priced = result["accounts"]
+    assert shortest.prediction.elsewhere == 0
+    # While slots change hands at a tick, a packet may be just before the change.
+    assert priced.prediction.elsewhere < 0.01 * len(priced.requests.sent)
+    assert all(account.prediction.balance.unaccounted == 0 for account in (shortest, priced))
+
+
+def test_loads_are_those_of_the_routes(result: dict[str, Any]) -> None:
+    """Counted at the queues, and by the simulation of the same packets: bits do not depend on how quiet it was."""
+    for run in result["runs"]:
+        for link in run["links"]:
+            if link["predicted_load_bps"] > 0.1 * link["capacity_bps"]:
+                assert link["load_bps"]["value"] == pytest.approx(link["predicted_load_bps"], rel=0.1)
+
+
+def test_priced_servers_share_the_work(result: dict[str, Any]) -> None:
+    shortest, priced = (max(server["utilization"] for server in run["servers"]) for run in result["runs"])
+    assert priced < shortest
+
+
+def test_pages_came_by_tcp_from_the_same_address(result: dict[str, Any]) -> None:
+    for run in result["runs"]:
+        assert "failed" not in run["pages"]
+        assert sum(run["pages"].values()) >= 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    """By Ctrl-C it tidies up itself; after kill -9 `clean` does."""
+    before = namespaces()
+    command = [sys.executable, "-m", "experiments", "run", "abilene", "--metrics", "127.0.0.1:19465"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment, start_new_session=True)
+        try:
+            deadline = time.monotonic() + 60
+            while "packets/s" not in (tmp_path / "said").read_text():
+                assert process.poll() is None, (tmp_path / "said").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            process.send_signal(number)
+            process.wait(30)
+        finally:
+            process.kill()
+    if number == signal.SIGKILL:
+        assert namespaces() > before
+        subprocess.run([sys.executable, "-m", "experiments", "clean"], env=environment, check=True, cwd=tmp_path)
+    assert namespaces() == before
+    assert "Traceback" not in (tmp_path / "said").read_text()
+    left = subprocess.run(["pgrep", "-f", "topologies.hosts"], capture_output=True, text=True, check=False).stdout
+    assert left == ""
+
+
+def test_a_taken_port_is_one_clear_message(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        command = [sys.executable, "-m", "experiments", "validate", "abilene", "--metrics", f"127.0.0.1:{port}"]
+        said = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert said.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in said.stderr
+    assert f"process {os.getpid()}" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_demand_beyond_capacity_is_infeasible_before_anything_is_built(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "experiments", "validate", "abilene", "--load", "1.25", "--json", "found.json"]
+    said = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path
+    )
+    assert said.returncode == 1
+    assert "servers" in said.stderr
+    assert "too much" in said.stderr
+    assert not list(tmp_path.iterdir())
