@@ -180,12 +180,13 @@ def _draw_labels(axes: Axes, places: Mapping[str, Point], links: Sequence[Part],
         [np.add(place, (dx, dy)) for place in places.values() for dx, dy in product((-MARK, 0, MARK), repeat=2)]
     )
     boxes: list[tuple[float, float, float, float]] = []
+    halo = {"facecolor": LIGHT["paper"], "edgecolor": "none", "alpha": 0.6, "pad": 0.5}
 
     def cost(box: tuple[float, float, float, float]) -> float:
         x0, y0, x1, y1 = box
         shared = sum(max(0, min(x1, b[2]) - max(x0, b[0])) * max(0, min(y1, b[3]) - max(y0, b[1])) for b in boxes)
         inside = [np.sum((p[:, 0] > x0) & (p[:, 0] < x1) & (p[:, 1] > y0) & (p[:, 1] < y1)) for p in (marks, points)]
-        return 200 * shared + 20 * float(inside[0]) + float(inside[1])
+        return 200 * shared + 30 * float(inside[0]) + float(inside[1])
 
     for name, label in labels.items():
         lines = label.split("\n")
@@ -196,10 +197,10 @@ def _draw_labels(axes: Axes, places: Mapping[str, Point], links: Sequence[Part],
             cos, sin = math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)
             cx, cy = x + cos * (distance + half_width * abs(cos)), y + sin * (distance + half_height)
             box = (cx - half_width, cy - half_height, cx + half_width, cy + half_height)
-            tries.append((cost(box) + 2 * distance, turn, cx, cy, box))
+            tries.append((cost(box) + 12 * distance, turn, cx, cy, box))
         _, _, cx, cy, box = min(tries)
         boxes.append(box)
-        axes.text(cx, cy, label, ha="center", va="center", fontsize=8.5, linespacing=1.15, zorder=6)
+        axes.text(cx, cy, label, ha="center", va="center", fontsize=8.5, linespacing=1.15, zorder=6, bbox=halo)
 
 
 @drawn

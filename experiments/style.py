@@ -96,7 +96,8 @@ def svg(figure: Figure, title: str) -> str:
         r'<svg ([^>]*?)width="([\d.]+)pt" height="[\d.]+pt"', r'<svg \1style="max-width: \2pt"', text, count=1
     )
     text = re.sub(r"(font: [^;\"']*?)'?sans-serif'?[^;\"]*", r"\1sans-serif", text)
-    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    # Coordinates need two decimals; what is written between tags keeps all of its own.
+    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag[0]), text)
     for name, colour in LIGHT.items():
         text = text.replace(colour, f"var(--{name})")
     return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
