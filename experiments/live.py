@@ -264,6 +264,8 @@ def _utilization(value: float, room: int) -> Text:
 def _price(seconds: float | None) -> str:
     if seconds is None:
         return "?"
+    if seconds >= 10:
+        return f"{seconds:.0f} s" if seconds < 100 else ">99 s"
     return f"{seconds * 1e3:.1f}" if seconds < 0.1 else f"{seconds * 1e3:.0f}"
 
 

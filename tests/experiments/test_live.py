@@ -60,9 +60,11 @@ def test_it_shows_what_people_ask_for() -> None:
 def test_an_error_and_an_unknown_price_are_shown() -> None:
     line = records(1)[0]
     links = [state | {"price": None} for state in line["links"]]
-    text = "\n".join(shown(100, 40, links=links, error="InstallError: switch 3 refused", gap=None))
+    servers = [state | {"price": price} for state, price in zip(line["servers"], (0.09, 42.0, 801.0), strict=True)]
+    text = "\n".join(shown(80, 40, links=links, servers=servers, error="InstallError: switch 3 refused", gap=None))
     assert "InstallError: switch 3 refused" in text
     assert "?" in text
+    assert all(price in text for price in ("90.0", "42 s", ">99 s"))
     assert "above the optimum" not in text
 
 
