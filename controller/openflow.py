@@ -1,9 +1,9 @@
 """The one place that sends: a delta becomes messages in a safe order, and each is acknowledged before the next phase.
 
 A packet meets the tables from the first to the last, and switches from the ingress to the egress. So rules are added
-from the end: where labels lead (tables 5, 4, 3), then the slots that name labels (2), then what admits packets to the
-slots (0). After each phase every switch answers a barrier. Deletes come last, in the opposite order. A packet never
-meets a rule that leads to nothing.
+from the end: where labels lead (tables 5, 4, 3), then the slots that name labels (2) and what takes labelled packets
+in from another switch (0), then what admits packets of hosts (0). After each phase every switch answers a barrier.
+Deletes come last, in the opposite order. A packet never meets a rule that leads to nothing.
 """
 
 from __future__ import annotations
@@ -17,19 +17,9 @@ from typing import Any
 
 from controller.framework import Framework
 from controller.measure import Count, Key
-from controller.pipeline import ADMIT, BACKGROUND, FORWARD, PINS, SLOTS, STAMP
-from controller.rules import Change, Delta
+from controller.pipeline import ADMIT, FORWARD, SLOTS
+from controller.rules import Change, Delta, Goto, Rule
 from pricing.errors import InstallError
-
-PHASES: tuple[tuple[bool, frozenset[int]], ...] = (
-    (False, frozenset({BACKGROUND, FORWARD, STAMP, PINS})),
-    (False, frozenset({SLOTS})),
-    (False, frozenset({ADMIT})),
-    (True, frozenset({ADMIT})),
-    (True, frozenset({SLOTS})),
-    (True, frozenset({BACKGROUND, FORWARD, STAMP, PINS})),
-)
-"""(whether rules are deleted, tables) of each phase."""
 
 Phase = tuple[Change, ...]
 Messages = list[tuple[str, Any]]
@@ -41,10 +31,18 @@ def phases(delta: Delta) -> tuple[Phase, ...]:
 
     Within a phase the order does not matter: what one phase adds is reached only through a later one.
     """
-    found = []
-    for deletes, tables in PHASES:
-        found.append(tuple(c for c in delta if (c.kind == "delete") is deletes and c.rule.table in tables))
-    return tuple(phase for phase in found if phase)
+    adds: list[list[Change]] = [[], [], []]
+    deletes: list[list[Change]] = [[], [], []]
+    for change in delta:
+        (deletes if change.kind == "delete" else adds)[_stage(change.rule)].append(change)
+    return tuple(tuple(phase) for phase in [*adds, *deletes[::-1]] if phase)
+
+
+def _stage(rule: Rule) -> int:
+    """When a rule is added: where labels lead (0); what names labels, or takes them in from a switch (1); the rest."""
+    if rule.table == ADMIT:
+        return 1 if rule.actions in ((), (Goto(FORWARD),)) else 2
+    return 1 if rule.table == SLOTS else 0
 
 
 @dataclass

@@ -102,7 +102,8 @@ def _deal_equal(wanted: dict[int, int], before: Sequence[int]) -> tuple[int, ...
 def _deal_rated(shares: dict[int, float], carried: list[float], result: list[int]) -> None:
     """Move slots that carry something, in `result`, from routes that carry too much to routes that carry too little.
 
-    The largest slots go first, and a slot moves only where that brings both routes nearer to their shares.
+    The largest slots go first; those that fit whole into what is lacking before those that only bring both routes
+    nearer to their shares, so that nothing is moved there and back.
     """
     lacking = dict(shares)
     order = sorted((slot for slot, rate in enumerate(carried) if rate), key=lambda slot: (-carried[slot], slot))
@@ -113,9 +114,10 @@ def _deal_rated(shares: dict[int, float], carried: list[float], result: list[int
         if result[slot] not in lacking:
             result[slot] = max(lacking, key=lacking.__getitem__)
             lacking[result[slot]] -= carried[slot]
-    for slot in order:
-        giver, taker = result[slot], max(lacking, key=lacking.__getitem__)
-        if carried[slot] < 2 * min(-lacking[giver], lacking[taker]):
-            lacking[giver] += carried[slot]
-            lacking[taker] -= carried[slot]
-            result[slot] = taker
+    for room in (1, 2):
+        for slot in order:
+            giver, taker = result[slot], max(lacking, key=lacking.__getitem__)
+            if carried[slot] < room * min(-lacking[giver], lacking[taker]):
+                lacking[giver] += carried[slot]
+                lacking[taker] -= carried[slot]
+                result[slot] = taker

@@ -121,7 +121,7 @@ def check_everything(net: FakeNetwork, fabric: Fabric, allowed: dict[str, set[Pa
             assert [arrival.host for arrival in arrivals] == [path.host]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(networks(), st.integers(0, 10**6), st.randoms(use_true_random=False))
 def test_no_packet_is_lost_at_any_prefix_of_an_update(net: Network, seed: int, order: random.Random) -> None:
     fabric, labels, installed = small.fabric(net, 8), Labels(), {}
