@@ -28,7 +28,7 @@ REFRESH_S = 0.5
 LINE_S = 5.0
 """Between two lines where the output is no terminal (ours)."""
 
-TWO_COLUMNS = 76
+TWO_COLUMNS = 80
 """Width from which links stand beside servers and sources."""
 
 HUES = ("dodger_blue1", "dark_orange", "spring_green3", "orchid", "yellow3", "medium_purple1")
@@ -133,7 +133,7 @@ class LiveView:
         rows = height - 3
         servers, sources = self.network.servers, self.network.sessions
         if width >= TWO_COLUMNS:
-            side = max(28, min(60, width * 3 // 8))
+            side = max(31, min(60, width * 3 // 8))
             grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
             grid.add_column(width=width - side - 2)
             grid.add_column(width=side)
@@ -190,7 +190,7 @@ class LiveView:
     def _servers(self, width: int) -> Table:
         room = width - max((len(server.name) for server in self.network.servers), default=0) - 2
         wide = room > 36
-        bar = min(room - 26, 40) if wide else max(room - 18, 3)
+        bar = min(room - 26, 40) if wide else max(room - 20, 3)
         table = _table("server", "work/s", "utilization" if bar >= 6 else "used", "price, ms" if wide else "ms")
         for index, (server, state) in enumerate(zip(self.network.servers, self.record["servers"], strict=True)):
             name = Text(f"{_digit(index)} {server.name}", style=HUES[index % len(HUES)])
