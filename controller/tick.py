@@ -174,17 +174,20 @@ def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]
     verdict = NO_VERDICT
     if state.decision is None:
         return state, verdict
+    witness = None
     try:
-        certificate = certify(fabric.network, state.decision.allocation, state.offered)
-        verdict = verdict | {
-            "gap": finite(certificate.gap),
-            "kkt_residual": finite(certificate.kkt_residual),
-            "objective": finite(certificate.primal),
-        }
         best = optimum(fabric.network, state.offered, state.best)
     except WardropError:  # demand beyond capacity has no optimum
-        return state, verdict
-    return replace(state, best=best.allocation), verdict | {"optimum": finite(best.certificate.primal)}
+        pass
+    else:
+        witness = best.allocation
+        verdict = verdict | {"optimum": finite(best.certificate.primal)}
+    certificate = certify(fabric.network, state.decision.allocation, state.offered, witness)
+    return replace(state, best=witness), verdict | {
+        "gap": finite(certificate.gap),
+        "kkt_residual": finite(certificate.kkt_residual),
+        "objective": finite(certificate.primal),
+    }
 
 
 def finite(value: float) -> float | None:
