@@ -8,9 +8,10 @@ With load x (bit/s or work/s), capacity C, jobs of mean m and squared coefficien
     C'(x) : with a = h m / C and b = D(0):   D = a x/(C - x) + b
     marginal cost  D + x D' = a (C^2/(C - x)^2 - 1) + b
     cost           x D      = a x^2/(C - x) + b x
+    integral       of D     = b x - a (x + C log(1 - x/C))
 
 so the paper's M/M/1, D = 1/(mu - x), is m = 1, scv = 1 with the service counted. Everything is infinite at and beyond
-capacity, and every formula continues, still convex, below zero load.
+capacity, and every formula continues, still convex, below zero load. `pricing.laws` has other laws, and checks yours.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ class DelayLaw(Protocol):
 
     def cost(self, load: ArrayLike) -> FloatArray:
         """x D(x), s times a unit of load."""
+
+    def integral(self, load: ArrayLike) -> FloatArray:
+        """Integral of D from 0 to x, s times a unit of load: what user equilibrium makes least."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,14 @@ class PollaczekKhinchine:
         with np.errstate(divide="ignore"):
             return np.asarray(self.scale * x**2 / self._room(x) + self.base * np.minimum(x, self.capacity))
 
+    def integral(self, load: ArrayLike) -> FloatArray:
+        """Integral of D from 0 to x, b x - a (x + C log(1 - x/C)), s times a unit of load."""
+        x = np.asarray(load, dtype=float)
+        with np.errstate(divide="ignore"):
+            queued = self.capacity * np.log(self._room(x) / self.capacity)
+        inside = np.minimum(x, self.capacity)
+        return np.asarray(self.base * inside - self.scale * (inside + queued))
+
     def load_at(self, price: ArrayLike) -> FloatArray:
         """The load at which the marginal cost is `price` (s); 0 for prices below that of an idle resource."""
         above = np.maximum(np.asarray(price, dtype=float) - self.base, 0.0)
@@ -157,3 +169,15 @@ def md1(
 ) -> PollaczekKhinchine:
     """M/D/1: jobs all of one size, half the wait of M/M/1."""
     return mg1(capacity, size, 0.0, sojourn, propagation)
+
+
+def measured_mg1(
+    capacity: ArrayLike, mean: ArrayLike, variance: ArrayLike, sojourn: ArrayLike = True, propagation: ArrayLike = 0.0
+) -> PollaczekKhinchine:
+    """M/G/1 from what was measured of the jobs: the mean (bits or work) and the variance (its square) of their sizes.
+
+    >>> float(measured_mg1(10.0, 2.0, 4.0).wait(5.0)) == float(mm1(10.0, 2.0).wait(5.0))
+    True
+    """
+    first = np.asarray(mean, dtype=float)
+    return mg1(capacity, first, np.asarray(variance, dtype=float) / first**2, sojourn, propagation)

@@ -36,7 +36,7 @@ def test_the_residual_of_the_frames_is_what_waits() -> None:
 @pytest.mark.parametrize("load", [10.0, 10.5, 1e9, np.inf])
 def test_everything_is_infinite_from_capacity_on(load: float) -> None:
     law = mm1(10.0, sojourn=False)
-    for value in (law.delay, law.wait, law.slope, law.marginal, law.marginal_slope, law.cost):
+    for value in (law.delay, law.wait, law.slope, law.marginal, law.marginal_slope, law.cost, law.integral):
         assert value(load) == np.inf
 
 
@@ -60,6 +60,7 @@ def test_slopes_are_those_of_the_functions(law: PollaczekKhinchine, rho: float) 
 
     assert law.slope(x) == pytest.approx(difference(law.delay), rel=1e-4)
     assert law.marginal(x) == pytest.approx(difference(law.cost), rel=1e-4)
+    assert law.delay(x) == pytest.approx(difference(law.integral), rel=1e-4)
     assert law.marginal_slope(x) == pytest.approx(difference(law.marginal), rel=1e-4)
     assert law.marginal(x) == pytest.approx(float(law.delay(x) + x * law.slope(x)), rel=1e-9)
     assert law.cost(x) == pytest.approx(float(x * law.delay(x)), rel=1e-9)
