@@ -1,0 +1,50 @@
+"""Commands that reproduce papers: `bin/wardrop paper joint`. They need neither root nor emulation.
+
+Each writes a folder: `index.html` and `index.md`, where printed and computed numbers stand side by side, a CSV for each
+table and each figure's data, and a PNG for each figure. `--json FILE` gets the same numbers:
+
+| field | what |
+|---|---|
+| `schema` | name of this form: `wardrop-paper-1` |
+| `paper` | the paper's short name |
+| `sources` | an object {word: meaning}: what stands in the columns `source` |
+| `tables` | an object {name: {`title`, `columns`, `rows`}}, where `name`.csv has the same |
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.cli import JsonOption, app, console, write_json
+
+papers = typer.Typer(help="Reproduce a paper: every table and figure, printed and computed side by side.")
+app.add_typer(papers, name="paper", no_args_is_help=True)
+
+
+@papers.callback()
+def group() -> None:
+    """Reproduce a paper: every table and figure, printed and computed side by side."""
+
+
+@papers.command()
+def joint(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path("out/paper/joint"),
+    to: JsonOption = None,
+) -> None:
+    """Joint network-and-server congestion (Sarkar and Krishnamachari): Section VI, and where its gap comes from."""
+    from experiments.papers import page
+    from experiments.papers.joint import reproduce
+
+    page.prepare(out)
+    with console(stderr=True).status("computing and drawing, about half a minute"):
+        found = reproduce()
+        page.write(found, out)
+    write_json(to, found.as_json())
+    screen = console()
+    results = next(table for table in found.tables if table.name == "results")
+    screen.print(page.for_terminal(results))
+    screen.print(found.text[1], highlight=False, markup=False)
+    screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
