@@ -103,6 +103,12 @@ class Controller(RemoteController):  # type: ignore[misc]
         """Nothing to do: `wait_ready` waits for the switches' connections."""
 
 
+class Prompt(CLI):  # type: ignore[misc]
+    """Mininet's prompt, for hosts with a hyphen in their names too."""
+
+    identchars = CLI.identchars + "-"
+
+
 class Emulation:
     """A network on real packets, for the length of a `with` block.
 
@@ -235,7 +241,7 @@ class Emulation:
 
     def cli(self) -> None:
         """Open Mininet's prompt, until `exit`."""
-        CLI(self.net)
+        Prompt(self.net)
 
     def _add_nodes(self) -> None:
         self.net.addController("c0", Controller, ip="127.0.0.1", port=self.controller)
