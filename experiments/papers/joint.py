@@ -12,7 +12,7 @@ import numpy as np
 from experiments.papers import joint_figures as figures
 from experiments.papers import joint_stochastic as stochastic
 from experiments.papers import joint_tables as tables
-from experiments.papers.joint_instance import NODES, ORIGINS, PRINTED, SOURCES, instance
+from experiments.papers.joint_instance import NODES, ORIGINS, SOURCES, instance
 from experiments.papers.joint_solve import (
     MARGIN,
     STIFFEST,
@@ -29,6 +29,7 @@ from experiments.papers.joint_solve import (
 from experiments.papers.joint_tables import AUTHORS, RIGHT
 from experiments.papers.page import Column, Page, Picture, Section, Table
 from pricing.joint.printed import Instance
+from pricing.values import FloatArray
 
 CITATION = (
     "T. Sarkar and B. Krishnamachari: Joint Network-and-Server Congestion in Multi-Source Traffic Allocation: A Convex "
@@ -238,8 +239,7 @@ def _routes(case: Instance, middle: Central, best: Optimum, authors: Trace, righ
             "threshold, and this one is ours.",
             "The paper finds the same pattern at both of its solutions. It holds for the central one and for the right "
             "bracket. As the authors ran it P0, P1 and P4 use routes that are too dear, P4 by "
-            f"{checks[1][1].worst[4] * 1e3:.1f} ms: on the scale of the paper's figure, that of M_ij itself, this is "
-            "easily missed.",
+            f"{checks[1][1].worst[4] * 1e3:.1f} ms.",
         ],
         [
             Picture(
@@ -279,15 +279,17 @@ def _stochastic(case: Instance, best: Optimum, authors: Trace, right: Trace) -> 
             "are ours: inertia is the part of the old split that is kept; estimates start at zero; the mean printed "
             "is that of the estimates of Figure 6. Estimates that start at zero are on average 1 % low over the "
             "windows counted, which is one reason why the printed means lie below the optimum.",
-            f"One run's means scatter, so a run of ours cannot repeat the printed digits. The table says how far they "
-            f"lie from the mean of {stochastic.RUNS} runs with the authors' bracket: {_far(asran)} standard deviations "
-            "at the three nodes, which is what chance does.",
+            "One run's means scatter, so a run of ours cannot repeat the printed digits. The table says how far "
+            f"they lie from the mean of {stochastic.RUNS} runs with the authors' bracket: {_signed(asran.means)} "
+            "standard deviations of a run at the three nodes, which chance does. Read as means of the windows' own "
+            f"counts, unsmoothed, they lie at {_signed(asran.unsmoothed(case))}, which it hardly does: hence our "
+            "third reading.",
             "Figure 8 sends every counted job through its queues, first come, first served, with exponential "
             "services. What the paper computed its delays from is lost. The light sources send less than one job in "
             "a window, and their points are single jobs: that, not the network, is what fluctuates.",
         ],
         [
-            tables.stochastic([(AUTHORS, asran), (RIGHT, fixed)], references),
+            tables.stochastic(case, [(AUTHORS, asran), (RIGHT, fixed)], references),
             Picture(
                 "Figure 6: utilization over time in the stochastic run, authors' bracket",
                 "Solid: the smoothed estimate. Dashed: the optimum. Dotted: where Algorithm 1 ends. The CSV has "
@@ -338,8 +340,6 @@ def _sweep() -> Section:
     )
 
 
-def _far(run: stochastic.Run) -> str:
-    """How many standard deviations of a run the printed means are from ours, node by node."""
-    printed = np.array([float(text) for text in PRINTED["stochastic utilization"]])
-    away = (printed - run.means.mean(axis=0)) / run.means.std(axis=0, ddof=1)
-    return ", ".join(f"{value:+.1f}".replace("-", "−") for value in away)
+def _signed(means: FloatArray) -> str:
+    """How far the printed means are from runs' means, node by node, in deviations."""
+    return ", ".join(f"{value:+.1f}".replace("-", "−") for value in tables.away(means))

@@ -130,10 +130,11 @@ def routes(checks: Sequence[tuple[str, RouteCheck, str]]) -> Figure:
         for border in place[1:, 0] - 1.5:
             axes.axvline(border, color=LIGHT["rule"], lw=0.6)
     axes = panels[-1]
+    axes.tick_params(axis="x", pad=8)
     axes.set_xlim(-2.5, place.max() + 1)
     axes.set_xticks(place.ravel(), ["1", "2", "3"] * len(SOURCES), fontsize=8)
     for i, source in enumerate(SOURCES):
-        axes.text(place[i, 1], -0.2, source, transform=axes.get_xaxis_transform(), ha="center", va="top")
+        axes.text(place[i, 1], -0.22, source, transform=axes.get_xaxis_transform(), ha="center", va="top")
     return figure
 
 
@@ -160,7 +161,7 @@ def gap(case: Instance, prices: FloatArray, source: int) -> Figure:
                   color=RIGHT_COLOUR, arrowprops={"arrowstyle": "-", "color": RIGHT_COLOUR})  # fmt: skip
     axes.plot(high * 1e3, over, "o", color=AUTHORS_COLOUR, ms=7, zorder=4)
     axes.annotate(f"the authors' search starts here,\nfinds {over:.2f} MB/s and scales it down", (high * 1e3, over),
-                  xytext=(-12, -4), textcoords="offset points", ha="right", color=AUTHORS_COLOUR)  # fmt: skip
+                  xytext=(-14, 0), textcoords="offset points", ha="right", color=AUTHORS_COLOUR)  # fmt: skip
     axes.set(xlabel="multiplier, ms", ylabel="all routes together, MB/s", ylim=(0, None))
     axes.set_xlim(multipliers[0] * 1e3, multipliers[-1] * 1e3)
     return figure

@@ -34,7 +34,7 @@ WINDOWS = round(DURATION_S / WINDOW_S)
 RUNS = 200
 """Runs made at once (ours); the first is the one shown."""
 
-QUEUED = 20
+QUEUED = 100
 """Runs whose jobs are sent through the queues (ours)."""
 
 SEED = 2602
@@ -60,6 +60,11 @@ class Run:
     def means(self) -> FloatArray:
         """Mean estimate after the warm-up, shape (runs, J)."""
         return np.asarray(self.estimates[:, WARM_UP:].mean(axis=1))
+
+    def unsmoothed(self, case: Instance) -> FloatArray:
+        """Mean utilization after the warm-up by the windows' own counts, shape (runs, J)."""
+        jobs = self.counts[:, WARM_UP:].sum(axis=2).mean(axis=1)
+        return np.asarray(jobs / WINDOW_S / case.servers)
 
     @property
     def shares(self) -> FloatArray:

@@ -13,6 +13,7 @@ import pytest
 
 import experiments.paper
 from experiments import cli
+from experiments.papers import joint_solve
 from experiments.papers import joint_stochastic as stochastic
 from experiments.papers.joint import small
 from experiments.papers.joint_instance import ORIGINS, instance, rates
@@ -53,7 +54,9 @@ def test_rates_are_the_classes() -> None:
     assert rates() == [0.15625, 0.09765625, 30.05859375, 30.009765625, 0.107421875]
 
 
-def test_central_run_is_the_printed_one() -> None:
+@pytest.mark.parametrize("margin", [1e-9, 1e-6, 1e-3])
+def test_central_run_is_the_printed_one_whatever_its_margin(margin: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint_solve, "MARGIN", margin)
     found = central(CASE)
     assert found.iterations == 33
     assert f"{found.cost:.10f}" == "2.0157474290"
