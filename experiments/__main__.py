@@ -4,7 +4,8 @@ A module that adds commands to `experiments.cli.app` is imported here.
 """
 
 import experiments.paper
-import experiments.run  # noqa: F401  adds its commands
+import experiments.run
+import experiments.studies  # noqa: F401  each adds its commands
 from experiments.cli import main
 
 if __name__ == "__main__":

@@ -21,12 +21,14 @@ Told in a round: each resource one price and one bit; and one sum of costs for a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from pricing.errors import NotConverged
-from pricing.joint.safe import GAP, Run, State, Task, begin, reach, relative_gap
+from pricing.joint.safe import GAP, Run, Task, begin, reach, relative_gap
 from pricing.values import FloatArray
 
 MOST_ROUNDS = 5000
@@ -52,9 +54,7 @@ class Own:
     cut: float = 0.1
 
 
-def own_step(
-    task: Task, k: int, own: Own, load: FloatArray, part: FloatArray, ceiling: FloatArray | None = None
-) -> Own:
+def own_step(task: Task, k: int, own: Own, load: FloatArray, part: FloatArray) -> Own:
     """One Newton step of session k on its summand of (J).
 
     Parameters
@@ -63,8 +63,6 @@ def own_step(
         Believed load of each resource, strictly below capacity.
     part : array of shape (R,)
         theta_k.
-    ceiling : array of shape (R,), optional
-        Own load that the session must not reach, above its load now; none by default.
     """
     usage, count = task.usage[:, task.members[k]], len(own.shares)
     value, price, slope = task.costs(load)
@@ -79,6 +77,7 @@ def own_step(
     relative = np.linalg.solve(system, np.append(barrier - own.shares * (cost - cost.min()), 0.0))[:count]
     move = own.shares * relative
     move[own.shares.argmax()] -= move.sum()
+    relative = move / own.shares
     change = usage @ move
     model = float(bend @ change**2 + (own.slack * own.shares) @ relative**2)
     before, trial = value[used], load.copy()
@@ -90,8 +89,6 @@ def own_step(
         return lost <= _SLOPE * far * model + 1e-15 * float((before + price * load[used]).sum())
 
     far = min(1.0, _INSIDE * reach(own.shares, move))
-    if ceiling is not None:
-        far = min(far, _INSIDE * reach(ceiling[used] - usage @ own.shares, -change))
     while far > 1e-9 and not stands(far):
         far *= 0.8
     follow = barrier / own.shares - own.slack - own.slack * relative
@@ -101,16 +98,28 @@ def own_step(
 
 def run(task: Task, start: FloatArray | None = None, gap: float = GAP, most_rounds: int = MOST_ROUNDS) -> Run:
     """Rounds until the certified gap is reached; parameters and errors are those of `pricing.joint.safe.run`."""
+    gaps = list[float]()
+    for rounds, (shares, now) in enumerate(islice(points(task, start), most_rounds + 1)):
+        gaps.append(now)
+        if now <= gap:
+            return Run(shares, now, tuple(gaps), rounds, rounds * numbers_told(task))
+    raise NotConverged(f"no gap of {gap:.1e} in {most_rounds} rounds, it is {gaps[-1]:.2e}", most_rounds, gaps[-1])
+
+
+def numbers_told(task: Task) -> int:
+    """Numbers that one round passes: a price and a bit of each shared resource, and one sum for all."""
+    return 2 * len(task.shared) + 1
+
+
+def points(task: Task, start: FloatArray | None = None) -> Iterator[tuple[FloatArray, float]]:
+    """Shares and their certified gap before the first round and after each, without end."""
     theta, first = parts(task), begin(task, start)
     owns = [Own(first.shares[mine], first.slack[mine]) for mine in task.members]
     here = last = first.shares
-    lowest, pace, best, gaps = task.cost(here), 1.0, -np.inf, list[float]()
-    told = 2 * len(task.shared) + 1
-    for rounds in range(most_rounds + 1):
+    lowest, pace, best = task.cost(here), 1.0, -np.inf
+    while True:
         best = max(best, task.bound(here))
-        gaps.append(relative_gap(task.cost(here), best))
-        if gaps[-1] <= gap:
-            return Run(here, gaps[-1], tuple(gaps), rounds, rounds * told)
+        yield here, relative_gap(task.cost(here), best)
         load = task.load(here)
         owns = [
             own_step(task, k, Own(here[mine], own.slack, own.cut), load, theta[k])
@@ -124,7 +133,6 @@ def run(task: Task, start: FloatArray | None = None, gap: float = GAP, most_roun
         faster = (1 + np.sqrt(1 + 4 * pace * pace)) / 2
         here = _go_on(task, found, (pace - 1) / faster * (found - last))
         last, lowest, pace = found, cost, 1.0 if here is found else faster
-    raise NotConverged(f"no gap of {gap:.1e} in {most_rounds} rounds, it is {gaps[-1]:.2e}", most_rounds, gaps[-1])
 
 
 def _together(task: Task, owns: list[Own]) -> FloatArray:

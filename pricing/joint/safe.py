@@ -31,8 +31,10 @@ n (n + 1)/2 + n + 3 numbers a link. Two exchanges make a round. `pricing.joint.l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from scipy.optimize import linprog
@@ -371,15 +373,21 @@ def run(task: Task, start: FloatArray | None = None, gap: float = GAP, most_roun
     NotConverged
         When `most_rounds` did not reach the gap.
     """
-    state = begin(task, start)
-    best, gaps = -np.inf, []
-    for rounds in range(most_rounds + 1):
-        best = max(best, task.bound(state.shares))
-        gaps.append(relative_gap(task.cost(state.shares), best))
-        if gaps[-1] <= gap:
-            return Run(state.shares, gaps[-1], tuple(gaps), rounds, rounds * numbers_told(task))
-        state = step(task, state)
+    gaps = list[float]()
+    for rounds, (shares, now) in enumerate(islice(points(task, start), most_rounds + 1)):
+        gaps.append(now)
+        if now <= gap:
+            return Run(shares, now, tuple(gaps), rounds, rounds * numbers_told(task))
     raise NotConverged(f"no gap of {gap:.1e} in {most_rounds} rounds, it is {gaps[-1]:.2e}", most_rounds, gaps[-1])
+
+
+def points(task: Task, start: FloatArray | None = None) -> Iterator[tuple[FloatArray, float]]:
+    """Shares and their certified gap before the first round and after each, without end."""
+    state, best = begin(task, start), -np.inf
+    while True:
+        best = max(best, task.bound(state.shares))
+        yield state.shares, relative_gap(task.cost(state.shares), best)
+        state = step(task, state)
 
 
 def relative_gap(cost: float, bound: float) -> float:
