@@ -33,7 +33,7 @@ import numpy as np
 import typer
 
 from experiments.cli import JsonOption, app, console, write_json
-from experiments.style import HUES, drawn, svg
+from experiments.style import HUES, drawn, stylesheet, svg
 from pricing.errors import WardropError
 from pricing.joint import local, safe
 from pricing.joint.asynchronous import Channel, Form, Motion, Trace, simulate
@@ -100,14 +100,21 @@ def study(
                 writer = csv.DictWriter(file, list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
-        (out / "rounds.svg").write_text(rounds_picture(traces), encoding="utf-8")
-        (out / "channel.svg").write_text(channel_picture(), encoding="utf-8")
+        (out / "figures.html").write_text(_page(rounds_picture(traces), channel_picture()), encoding="utf-8")
     except OSError as error:
         raise WardropError(f"--out {out}: {error.strerror}; a directory that can be written is accepted") from error
     for title, rows in tables.items():
         _show(screen, title, rows)
     screen.print(f"written to {out}", highlight=False)
     write_json(to, tables)
+
+
+def _page(*pictures: str) -> str:
+    """The figures on a page, which gives them their colours."""
+    style = stylesheet() + " body { background: var(--paper); font-family: sans-serif; margin: 2em; }"
+    figures = "\n".join(f"<figure>{picture}</figure>" for picture in pictures)
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Iterations</title><style>{style}</style>'
+    return f"{head}\n{figures}\n</html>\n"
 
 
 def _show(screen: Any, title: str, rows: Table) -> None:
