@@ -17,6 +17,7 @@ import numpy as np
 
 from pricing.errors import Infeasible, WardropError
 from pricing.joint.certificate import certify
+from pricing.joint.equilibrium import decide_selfish, decide_tolled
 from pricing.joint.iteration import step
 from pricing.joint.optimum import decide_optimum, optimum
 from pricing.network import Allocation, Network
@@ -45,6 +46,8 @@ POLICIES: dict[str, Policy] = {
             "joint", "the least mean delay over all routes and servers, solved centrally every tick", decide_optimum
         ),
         Policy("joint-distributed", "sessions follow the prices of links and servers, one safe round a tick", step),
+        Policy("user-equilibrium", "each session for itself: no route in use is slower than another", decide_selfish),
+        Policy("tolled", "each session for itself, under the tolls that make this the optimum", decide_tolled),
     )
 }
 

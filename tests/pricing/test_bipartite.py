@@ -70,8 +70,9 @@ def test_random_instances_are_certified_and_no_flows_do_better(
     assert found.certificate.gap < 1e-7
     assert (found.prices > 0).all()
     even = rates[:, None] * paths / paths.sum(axis=1, keepdims=True)
-    assert certify_flows(even, *laws).primal >= found.certificate.dual
-    assert certify_flows(0.5 * (even + found.flows), *laws).primal >= found.certificate.dual
+    bound = found.certificate.dual * (1 - 1e-12)
+    assert certify_flows(even, *laws).primal >= bound
+    assert certify_flows(0.5 * (even + found.flows), *laws).primal >= bound
 
 
 @settings(max_examples=15, deadline=None)
