@@ -320,21 +320,24 @@ def checked(law: DelayLaw, largest: ArrayLike = 1.0) -> DelayLaw:
     delay, marginal, cost, integral = (seen(name) for name in ("delay", "marginal", "cost", "integral"))
     slope, bend = seen("slope"), seen("marginal_slope")
     step = np.diff(x, axis=0)
-    for what, low, middle, high in (
-        ("the delay falls or is not finite", 0 * delay[1:], delay[:-1], delay[1:]),
-        ("load times delay is not convex: the marginal cost falls", 0 * delay[1:], marginal[:-1], marginal[1:]),
-        ("the cost is not load times delay", cost, x * delay, cost),
-        ("the marginal cost is not delay + load x slope", marginal, delay + x * slope, marginal),
-        ("the slope of the marginal cost is negative", 0 * bend, bend, np.where(np.isnan(bend), -1.0, np.inf)),
+    grown, summed = marginal * np.diff(x, axis=0, prepend=0.0), np.diff(integral, axis=0)
+    for what, low, middle, high, rounding in (
+        ("the delay falls or is not finite", 0 * delay[1:], delay[:-1], delay[1:], 0.0),
+        ("load times delay is not convex: the marginal cost falls", 0 * delay[1:], marginal[:-1], marginal[1:], 0.0),
+        ("the cost is not load times delay", cost, x * delay, cost, 0.0),
+        ("the marginal cost is not delay + load x slope", marginal, delay + x * slope, marginal, 0.0),
+        ("the slope of the marginal cost is negative", 0 * bend, bend, np.where(np.isnan(bend), -1.0, np.inf), 0.0),
         (
             "the cost does not grow by the marginal cost",
             marginal[:-1] * step,
             np.diff(cost, axis=0),
-            marginal[1:] * step,
+            grown[1:],
+            cost[1:],
         ),
-        ("the integral does not grow by the delay", delay[:-1] * step, np.diff(integral, axis=0), delay[1:] * step),
+        ("the integral does not grow by the delay", delay[:-1] * step, summed, delay[1:] * step, integral[1:]),
     ):
-        slack = 1e-9 * np.maximum(np.abs(middle), 1e-6 * np.abs(cost[-1] if low.shape == cost.shape else middle))
+        # A difference of large numbers is known to their rounding only.
+        slack = 1e-9 * np.abs(middle) + 1e-14 * np.abs(rounding)
         bad = ~((low <= middle + slack) & (middle <= high + slack))
         if bad.any():
             i, r = (int(k) for k in np.argwhere(bad)[0])
