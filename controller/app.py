@@ -63,6 +63,7 @@ class Controller:
         self.wanted = policy
         self.stopping = False
         self.line: dict[str, Any] = {}
+        self.parts: dict[str, float] = {}
         self.state = tick.first_state(fabric, policy)
         self._said: str | None = None
         self._log = structlog.get_logger()
@@ -104,6 +105,7 @@ class Controller:
         """One tick, whatever happens in it."""
         began = time.monotonic()
         counts, silent = self.switchboard.counts(self.period)
+        self.parts = {"measure": time.monotonic() - began}
         problem: Exception | None = MeasurementError("; ".join(silent)) if silent else None
         if self.switchboard.failures:
             problem = self.switchboard.failures.pop()
@@ -120,12 +122,15 @@ class Controller:
 
     def _carry_out(self) -> tuple[int, bool]:
         """Decide and install; the number of rules sent, and whether the meaning of the rules changed."""
+        began = time.monotonic()
         plan = tick.plan(self.fabric, self.state)
+        self.parts["decide"] = time.monotonic() - began
         try:
             self.switchboard.install(plan.delta, INSTALL_TIMEOUT_S)
         except Exception:
             self.state = tick.refused(self.state, plan)
             raise
+        self.parts["install"] = time.monotonic() - began - self.parts["decide"]
         changed = plan.labels is not self.state.labels or plan.deals != self.state.deals
         self.state = tick.acknowledged(self.state, plan)
         return len(plan.delta), changed
@@ -139,9 +144,10 @@ class Controller:
         except Exception as failure:  # an allocation that cannot be judged still carries packets
             verdict, error = tick.NO_VERDICT, error or failure
         took = time.monotonic() - began
+        self.parts["judge"] = took - sum(self.parts.values())
         kind = type(error).__name__ if error else None
         message = f"{kind}: {error}" if error else None
-        line |= {**verdict, "tick_s": took, "rules_changed": rules, "error": message}
+        line |= {**verdict, "tick_s": took, "tick_parts_s": self.parts, "rules_changed": rules, "error": message}
         if changed:
             line |= {"installed": installed, **tick.installed_values(self.fabric, self.state)}
         self.line = line

@@ -277,14 +277,21 @@ def leave_rule(address: str, host: HostPlant) -> Placed:
     return host.node, declare(BACKGROUND, 10, match, SetField("eth_dst", host.mac), Output(host.port), counted=True)
 
 
-def forward_rules(fabric: Fabric, labels: Labels, path: Path) -> Iterator[Placed]:
+def forward_rules(fabric: Fabric, labels: Labels, path: Path) -> tuple[Placed, ...]:
     """The rules of one label along its path; on the way there, counted where packets enter and where they leave."""
-    match = _match(eth_dst=(label(labels.numbers[path]), LABEL_MASK))
+    return _forward_rules(fabric, path, labels.numbers[path])
+
+
+@lru_cache(maxsize=1 << 16)
+def _forward_rules(fabric: Fabric, path: Path, number: int) -> tuple[Placed, ...]:
+    match = _match(eth_dst=(label(number), LABEL_MASK))
     switches, host, counted = fabric.plant.switches, fabric.plant.hosts[path.host], not path.back
-    for place, (node, after) in enumerate(zip(path.nodes, path.nodes[1:], strict=False)):
-        yield node, declare(FORWARD, 10, match, Output(switches[node].ports[after]), counted=counted and place == 0)
+    rules = [
+        (node, declare(FORWARD, 10, match, Output(switches[node].ports[after]), counted=counted and place == 0))
+        for place, (node, after) in enumerate(zip(path.nodes, path.nodes[1:], strict=False))
+    ]
     restore = SetField("eth_dst", host.mac)
-    yield path.nodes[-1], declare(FORWARD, 10, match, restore, Output(host.port), counted=counted)
+    return (*rules, (path.nodes[-1], declare(FORWARD, 10, match, restore, Output(host.port), counted=counted)))
 
 
 def slot_rules(fabric: Fabric, labels: Labels, session: Session, deal: Sequence[int]) -> Iterator[Placed]:

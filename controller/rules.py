@@ -103,6 +103,9 @@ class Unknown:
     """What a rule does whose change was sent and never acknowledged."""
 
 
+DOUBTED: tuple[Unknown, ...] = (Unknown(),)
+"""The actions of a rule that may or may not be there."""
+
 Action = Output | SetField | Load | Move | Multipath | Resubmit | Learn | Goto | Unknown
 
 
@@ -193,9 +196,11 @@ def diff(desired: RuleSet, installed: RuleSet) -> Delta:
         present = installed.get(switch, {})
         for cookie, rule in wanted.items():
             old = present.get(cookie)
-            if old is None or old.actions == (Unknown(),):
+            if old is rule:  # nearly always: compiled rules are kept
+                continue
+            if old is None or old.actions == DOUBTED:
                 changes.append(Change("add", switch, rule))
-            elif old is not rule and old != rule:
+            elif old != rule:
                 changes.append(Change("modify", switch, rule))
         changes.extend(Change("delete", switch, rule) for cookie, rule in present.items() if cookie not in wanted)
     return Delta(tuple(sorted(changes, key=_order)))
@@ -220,6 +225,6 @@ def doubted(installed: RuleSet, delta: Delta) -> dict[str, dict[int, Rule]]:
     """
     result = {switch: dict(rules) for switch, rules in installed.items()}
     for change in delta:
-        unknown = replace(change.rule, actions=(Unknown(),))
+        unknown = replace(change.rule, actions=DOUBTED)
         result.setdefault(change.switch, {})[unknown.cookie] = unknown
     return result

@@ -17,6 +17,7 @@ capacity, and every formula continues, still convex, below zero load. `pricing.l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -79,12 +80,12 @@ class PollaczekKhinchine:
     sojourn: NDArray[np.bool_]
     propagation: FloatArray
 
-    @property
+    @cached_property
     def scale(self) -> FloatArray:
         """a = h m / C, s: the wait at half of the capacity."""
         return np.asarray((1 + self.scv) / 2 * self.size / self.capacity)
 
-    @property
+    @cached_property
     def base(self) -> FloatArray:
         """b = D(0), s: the delay of an idle resource."""
         return np.asarray(np.where(self.sojourn, self.size / self.capacity, 0.0) + self.propagation)

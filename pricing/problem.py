@@ -118,6 +118,16 @@ class Problem:
         KeyError
             When a link, server or session of the route is not in the network, or answers have no way back.
         """
+        if route not in self._usages:
+            self._usages[route] = self._usage(route)
+        return self._usages[route]
+
+    @cached_property
+    def _usages(self) -> dict[Route, tuple[IntArray, FloatArray]]:
+        """What `usage` has found: the same few routes are asked for at every tick."""
+        return {}
+
+    def _usage(self, route: Route) -> tuple[IntArray, FloatArray]:
         network = self.network
         session = network.sessions[network.session_index[route.session]]
         index = [network.link_index[key] for key in route.links]

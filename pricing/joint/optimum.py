@@ -100,9 +100,15 @@ def optimum(network: Network, offered: FloatArray | None = None, warm: Allocatio
 def _start(network: Network, rates: FloatArray, warm: Allocation | None) -> Allocation:
     """A strictly feasible allocation: the warm one, the shortest routes, or the least utilized."""
     problem = problem_of(network)
-    for allocation in (warm, shortest_path(network)):
-        if allocation is not None and (problem.loads(allocation, rates) < (1 - STRICT) * problem.capacity).all():
-            return allocation
+
+    def carries(allocation: Allocation) -> bool:
+        return bool((problem.loads(allocation, rates) < (1 - STRICT) * problem.capacity).all())
+
+    if warm is not None and carries(warm):
+        return warm
+    shortest = shortest_path(network)
+    if carries(shortest):
+        return shortest
     return least_top_utilization(network, rates)
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import networkx as nx
 import pytest
-import small_networks as small
+import small_fabrics as small
 from fake_switch import FakeNetwork, Packet, number
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_networks as small
+import small_fabrics as small
 from private_switch import PrivateSwitch, can_emulate, private_switch
 
 from controller.framework import PACKAGES

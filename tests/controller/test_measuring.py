@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-import small_networks as small
+import small_fabrics as small
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 import pytest
-import small_networks as small
+import small_fabrics as small
 
 from controller import tick
 from controller.addresses import listen, parse
