@@ -64,7 +64,7 @@ def the_papers(runs: int) -> Row:
     case = instance()
     ours, found = timed(
         "interior point",
-        lambda: bipartite_optimum(case.rates, case.paths, case.nodes, 1e-11),
+        lambda: bipartite_optimum(case.rates, case.paths, case.nodes, GAP),
         lambda f: f.certificate.gap,
         runs,
     )

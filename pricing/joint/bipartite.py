@@ -121,11 +121,10 @@ def bipartite_optimum(rates: ArrayLike, paths: DelayLaw, servers: DelayLaw, gap:
     ([[1.0, 1.0]], True)
     """
     demand = _checked(rates, paths, servers)
-    flows, steps = np.zeros(paths.capacity.shape), 0
+    flows, steps, certificate = np.zeros(paths.capacity.shape), 0, Certificate(0.0, 0.0, 0.0, 0.0, 0.0)
     if demand.any():
         _refuse_totals(demand, paths.capacity, servers.capacity)
-        flows, steps = _descend(demand, paths, servers, gap)
-    certificate = certify_flows(flows, paths, servers)
+        flows, certificate, steps = _descend(demand, paths, servers, gap)
     if not (certificate.gap <= gap or certificate.wardrop_residual <= ROUNDING):
         _refuse_cuts(demand, paths.capacity, servers.capacity)
         raise NotConverged(
@@ -226,31 +225,37 @@ def _rise(rows: FloatArray, diagonal: FloatArray, give: FloatArray, right: Float
     common rise is solved for by itself, from the sum of all equations, in which the first two and `right` cancel.
     """
     system = -(rows.T @ rows)
-    np.einsum("jj->j", system)[:] += diagonal + give
-    both = np.column_stack([right + miss, give])[:-1]
-    if both.size:
-        both = dpotrs(dpotrf(system[:-1, :-1], lower=1)[0], both, lower=1)[0]
+    system.ravel()[:: give.size + 1] += diagonal + give
+    both = np.array([right + miss, give]).T
+    if give.size > 1:
+        both[:-1] = dpotrs(dpotrf(system[:-1, :-1], lower=1)[0], both[:-1], lower=1)[0]
+    both[-1] = 0.0
     own, echo = both.T
-    common = (miss.sum() - give[:-1] @ own) / (give.sum() - give[:-1] @ echo)
-    return np.asarray(np.append(own - common * echo, 0.0) + common)
+    common = (miss.sum() - give @ own) / (give.sum() - give @ echo)
+    return np.asarray(own + common * (1.0 - echo))
 
 
-def _descend(demand: FloatArray, paths: DelayLaw, servers: DelayLaw, gap: float) -> tuple[FloatArray, int]:
-    """The flows found, and the Newton steps taken."""
+def _descend(demand: FloatArray, paths: DelayLaw, servers: DelayLaw, gap: float) -> tuple[FloatArray, Certificate, int]:
+    """The flows found, how far from optimal they are, and the Newton steps taken."""
     point = _Point(np.maximum(demand, _NOTHING * demand.sum()), paths, servers)
-    for steps in range(1, MOST_STEPS + 1):
-        # Demand beyond capacity ends in numbers that run away; what it is that limits is asked elsewhere.
-        with np.errstate(all="ignore"):
+    steps, moving = 0, True
+    # Demand beyond capacity ends in numbers that run away; what it is that limits is asked elsewhere.
+    with np.errstate(all="ignore"):
+        while moving and steps < MOST_STEPS:
+            steps += 1
             reach, stretch, products = point.step()
-        over, paid = point.excess()
-        flows = np.asarray(point.flows * (demand / point.flows.sum(axis=1))[:, None])
-        # Until flows and loads meet, the gap told by the loads' prices means nothing.
-        done = over < gap * paid and certify_flows(flows, paths, servers).gap <= gap
-        if done or not products > _ROUNDED * paid:
-            return flows, steps
-        far = min(reach, stretch)
-        point.barrier = (0.05 if far > 0.9 else 0.2 if far > 0.6 else 0.6) * products / point.flows.size
-    return flows, MOST_STEPS
+            over, paid = point.excess()
+            moving = products > _ROUNDED * paid
+            # Until flows and loads meet, the gap told by the loads' prices means nothing.
+            if over < gap * paid or not moving:
+                flows = np.asarray(point.flows * (demand / point.flows.sum(axis=1))[:, None])
+                certificate = certify_flows(flows, paths, servers)
+                if certificate.gap <= gap:
+                    return flows, certificate, steps
+            far = min(reach, stretch)
+            point.barrier = (0.05 if far > 0.9 else 0.2 if far > 0.6 else 0.6) * products / point.flows.size
+    flows = np.asarray(point.flows * (demand / point.flows.sum(axis=1))[:, None])
+    return flows, certify_flows(flows, paths, servers), steps
 
 
 def derivatives(law: DelayLaw) -> Derivatives:

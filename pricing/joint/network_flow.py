@@ -95,18 +95,30 @@ class RouteSpace:
     capacity: FloatArray
 
     @cached_property
-    def order(self) -> tuple[IntArray, IntArray]:
-        """Steps by their tails: those of node n are steps[out[n]:out[n + 1]], as (out, steps)."""
-        steps = np.argsort(self.tails, kind="stable")
-        return np.searchsorted(self.tails[steps], np.arange(self.through.size + 1)), steps
+    def steps(self) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray, BoolArray]:
+        """Steps sorted by tail: where those of each node begin, tails, heads, resources, those back, and `serves`."""
+        order = np.argsort(self.tails, kind="stable")
+        tails = self.tails[order]
+        out = np.searchsorted(tails, np.arange(self.through.size + 1))
+        return out, tails, self.heads[order], self.resource[order], self.back[order], self.serves[order]
+
+    def trees(self, part: slice = slice(None)) -> int:
+        """Trees of shortest ways that the sessions in `part` share: one for each run of like sessions."""
+        keys = np.column_stack([self.origins[part], self.answers[part], self.works[part]])
+        return int((keys[1:] != keys[:-1]).any(axis=1).sum()) + bool(len(keys))
 
     def cheapest(
-        self, prices: FloatArray, below: FloatArray, part: slice = slice(None)
+        self, prices: FloatArray, below: FloatArray, part: slice = slice(None), orders: IntArray | None = None
     ) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
-        """Cost of the cheapest way of the sessions in `part`, and the routes of those for which it is `below`."""
+        """Cost of the cheapest way of the sessions in `part`, and the routes of those for which it is `below`.
+
+        `orders` (trees, N), full of -1 at first, makes later calls at similar prices fast.
+        """
+        if orders is None:
+            orders = np.full((self.trees(part), self.through.size), -1)
         return kernel.shortest_routes(
-            *self.order, self.tails, self.heads, self.resource, self.back, self.serves, self.through,
-            self.origins[part], self.sinks[part], self.answers[part], self.works[part], prices, below,
+            *self.steps, self.through,
+            self.origins[part], self.sinks[part], self.answers[part], self.works[part], orders, prices, below,
         )  # fmt: skip
 
 
@@ -284,6 +296,7 @@ class _Search:
         self.knee = 0
         self.over = 0.0
         self.scratch = np.zeros(space.capacity.size)
+        self.orders = np.full((space.trees(), space.through.size), -1)
 
     def cost(self, load: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Costs, slopes and curvatures, continued as a parabola beyond the knee."""
@@ -333,7 +346,7 @@ class _Search:
         least = kernel.cheapest_of(self.first, route_costs)
         # A new route is worth its place when what its session could save is no small part of all that can be saved.
         worth = _WORTH * self.over / (self.rates.size * np.maximum(self.rates, 1e-300))
-        found = self.space.cheapest(prices, least * (1 - 1e-14) - np.minimum(worth, 0.5 * least))
+        found = self.space.cheapest(prices, least * (1 - 1e-14) - np.minimum(worth, 0.5 * least), orders=self.orders)
         cheapest, self.found = found[0], found[1:]
         above = route_costs - np.repeat(cheapest, np.diff(self.first))
         self.over, self.paid = max(float(above @ self.flows), 0.0), float(prices @ self.load)
@@ -349,9 +362,9 @@ class _Search:
             self.first, self.start, self.uses, self.amounts, self.flows, *self.found
         )
         moved, slopes, first = self.flows.copy(), _positive(self.slope).copy(), 0.0
-        row = (self.first, self.start, self.uses, self.amounts)
-        for number in range(max(_LEAST_SWEEPS, min(_MOST_SWEEPS, _EFFORT // max(self.uses.size, 1)))):
-            over = kernel.sweep(*row, moved, slopes, self.curvature, self.scratch)
+        row = kernel.pairs(self.first, self.start, self.uses, self.amounts, moved, self.curvature, self.scratch)
+        for number in range(max(_LEAST_SWEEPS, min(_MOST_SWEEPS, _EFFORT // max(row[3].size, 1)))):
+            over = kernel.sweep(*row, moved, slopes, self.curvature)
             first = first if number else over
             if over <= _MODEL * first:
                 break

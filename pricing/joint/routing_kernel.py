@@ -62,7 +62,6 @@ def _rise(heap: IntArray, place: IntArray, key: FloatArray, at: int) -> None:
 @_compiled
 def shortest_tree(
     out: IntArray,
-    steps: IntArray,
     heads: IntArray,
     length: FloatArray,
     through: BoolArray,
@@ -74,7 +73,7 @@ def shortest_tree(
 ) -> None:
     """Dijkstra from `origin`: distances into `far` (infinite where no way leads), the last step there into `by`.
 
-    The steps from a node are steps[out[node]] to steps[out[node + 1]]. Only nodes marked in `through`, and the origin,
+    The steps from a node are out[node] to out[node + 1]. Only nodes marked in `through`, and the origin,
     are passed through.
     """
     far[:] = np.inf
@@ -91,8 +90,7 @@ def shortest_tree(
             _sink(heap, place, count, far, 0)
         if not (through[node] or node == origin):
             continue
-        for i in range(out[node], out[node + 1]):
-            step = steps[i]
+        for step in range(out[node], out[node + 1]):
             head = heads[step]
             way = far[node] + length[step]
             if way < far[head] and place[head] != -2:
@@ -124,74 +122,136 @@ def loads_of(start: IntArray, uses: IntArray, amounts: FloatArray, flows: FloatA
 
 
 @_compiled
-def sweep(
+def pairs(
     first: IntArray,
     start: IntArray,
     uses: IntArray,
     amounts: FloatArray,
     flows: FloatArray,
-    slopes: FloatArray,
     curvature: FloatArray,
     scratch: FloatArray,
-) -> float:
-    """One pass over the sessions: each moves flow from its dearer routes to its cheapest, in place.
+) -> tuple[IntArray, IntArray, IntArray, IntArray, FloatArray, FloatArray]:
+    """Each route beside the one of its session that carries most: where they differ, and how costs bend between them.
 
-    Costs are a quadratic model: `slopes` are those at the loads as they are, and follow each move by `curvature`. A
-    move is the Newton step of the pair of routes, or all there is. Returns the sum of flow times excess as it was met.
+    Returns (route, base, start, uses, amounts, bend) of the pairs: what a unit of flow loads more on the route than on
+    its base, and the curvature along this.
     """
-    over = 0.0
-    costs = np.empty(64)
+    most = flows.size - (first.size - 1)
+    route, base, start_ = np.empty(most, np.int64), np.empty(most, np.int64), np.zeros(most + 1, np.int64)
+    room = 0
+    for k in range(first.size - 1):
+        room += (first[k + 1] - first[k]) * (start[first[k + 1]] - start[first[k]])
+    uses_, amounts_, bend = np.empty(room, np.int64), np.empty(room), np.empty(most)
+    count, used = 0, 0
     for k in range(first.size - 1):
         low, high = first[k], first[k + 1]
         if high - low < 2:
             continue
-        if high - low > costs.size:
-            costs = np.empty(2 * (high - low))
         best = low
         for r in range(low, high):
-            cost = 0.0
-            for i in range(start[r], start[r + 1]):
-                cost += amounts[i] * slopes[uses[i]]
-            costs[r - low] = cost
-            if cost < costs[best - low]:
+            if flows[r] > flows[best]:
                 best = r
         for r in range(low, high):
-            if r == best or flows[r] <= 0.0:
+            if r == best:
                 continue
-            apart = costs[r - low] - costs[best - low]
-            over += flows[r] * apart
-            # The routes' costs have moved since by what the session itself did before: take them anew.
             for i in range(start[best], start[best + 1]):
                 scratch[uses[i]] -= amounts[i]
             for i in range(start[r], start[r + 1]):
                 scratch[uses[i]] += amounts[i]
-            apart, bend = 0.0, 0.0
-            for i in range(start[r], start[r + 1]):
-                use = uses[i]
-                apart += scratch[use] * slopes[use]
-                bend += scratch[use] * scratch[use] * curvature[use]
-                scratch[use] = 0.0
-            for i in range(start[best], start[best + 1]):
-                use = uses[i]
-                apart += scratch[use] * slopes[use]
-                bend += scratch[use] * scratch[use] * curvature[use]
-                scratch[use] = 0.0
-            if apart <= 0.0:
-                continue
-            shift = flows[r] if apart >= bend * flows[r] else apart / bend
-            flows[r] -= shift
-            flows[best] += shift
-            for i in range(start[r], start[r + 1]):
-                slopes[uses[i]] -= amounts[i] * shift * curvature[uses[i]]
-            for i in range(start[best], start[best + 1]):
-                slopes[uses[i]] += amounts[i] * shift * curvature[uses[i]]
+            bend[count] = 0.0
+            for n in (r, best):
+                for i in range(start[n], start[n + 1]):
+                    use = uses[i]
+                    if scratch[use] != 0.0:
+                        uses_[used], amounts_[used] = use, scratch[use]
+                        bend[count] += scratch[use] * scratch[use] * curvature[use]
+                        scratch[use] = 0.0
+                        used += 1
+            route[count], base[count] = r, best
+            count += 1
+            start_[count] = used
+    return route[:count], base[:count], start_[: count + 1], uses_[:used], amounts_[:used], bend[:count]
+
+
+@_compiled
+def sweep(
+    route: IntArray,
+    base: IntArray,
+    start: IntArray,
+    uses: IntArray,
+    amounts: FloatArray,
+    bend: FloatArray,
+    flows: FloatArray,
+    slopes: FloatArray,
+    curvature: FloatArray,
+) -> float:
+    """One pass over the pairs: each shifts flow to its cheaper route, by a Newton step or all there is, in place.
+
+    Costs are a quadratic model: `slopes` are those at the loads as they are, and follow each shift by `curvature`.
+    Returns the sum of flow times excess as it was met.
+    """
+    over = 0.0
+    for n in range(route.size):
+        apart = 0.0
+        for i in range(start[n], start[n + 1]):
+            apart += amounts[i] * slopes[uses[i]]
+        dear, cheap = (route[n], base[n]) if apart > 0.0 else (base[n], route[n])
+        most, size = flows[dear], abs(apart)
+        if most <= 0.0:
+            continue
+        over += most * size
+        shift = most if size >= bend[n] * most else size / bend[n]
+        flows[dear] -= shift
+        flows[cheap] += shift
+        if apart > 0.0:
+            shift = -shift
+        for i in range(start[n], start[n + 1]):
+            slopes[uses[i]] += amounts[i] * shift * curvature[uses[i]]
     return over
+
+
+@_compiled
+def again(
+    out: IntArray,
+    heads: IntArray,
+    length: FloatArray,
+    through: BoolArray,
+    origin: int,
+    far: FloatArray,
+    by: IntArray,
+    order: IntArray,
+) -> None:
+    """`shortest_tree` where the nodes' order by distance is known from similar lengths: Bellman's passes in this order.
+
+    Most nodes are right after the first pass. `order` is brought up to date.
+    """
+    far[:] = np.inf
+    by[origin] = -1
+    far[origin] = 0.0
+    changed = True
+    while changed:
+        changed = False
+        for place in range(order.size):
+            node = order[place]
+            reached = far[node]
+            if reached == np.inf or not (through[node] or node == origin):
+                continue
+            for step in range(out[node], out[node + 1]):
+                way = reached + length[step]
+                if way < far[heads[step]]:
+                    far[heads[step]], by[heads[step]] = way, step
+                    changed = True
+    for place in range(1, order.size):
+        node, at = order[place], place
+        while at > 0 and far[order[at - 1]] > far[node]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = node
 
 
 @_compiled
 def shortest_routes(
     out: IntArray,
-    steps: IntArray,
     tails: IntArray,
     heads: IntArray,
     resource: IntArray,
@@ -202,6 +262,7 @@ def shortest_routes(
     sinks: IntArray,
     answers: FloatArray,
     works: FloatArray,
+    orders: IntArray,
     prices: FloatArray,
     below: FloatArray,
 ) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
@@ -209,27 +270,36 @@ def shortest_routes(
 
     Returns its cost for each session (infinite where there is none), and the routes as (start, uses, amounts): none,
     an empty one, where the cost is not less than `below`. Sessions that follow each other and have origin, answers and
-    work in common share a tree.
+    work in common share a tree. `orders` keeps each tree's order of the nodes, a row a tree, and begins with
+    -1.
     """
     nodes, count = through.size, origins.size
     far, by = np.empty(nodes), np.empty(nodes, np.int64)
     heap, place = np.empty(nodes, np.int64), np.empty(nodes, np.int64)
-    length = np.empty(steps.size)
+    length = np.empty(tails.size)
     cheapest = np.empty(count)
     start = np.zeros(count + 1, np.int64)
     uses, amounts = np.empty(1024, np.int64), np.empty(1024)
-    used = 0
+    used, tree = 0, 0
     for k in range(count):
         origin, answer, work = origins[k], answers[k], works[k]
-        if k == 0 or origin != origins[k - 1] or answer != answers[k - 1] or work != works[k - 1]:
-            for e in range(steps.size):
+        like = k > 0 and answer == answers[k - 1] and work == works[k - 1]
+        if not like:
+            for e in range(tails.size):
                 if serves[e]:
                     length[e] = work * prices[resource[e]]
                 elif answer > 0.0:
                     length[e] = prices[resource[e]] + answer * prices[back[e]] if back[e] >= 0 else np.inf
                 else:
                     length[e] = prices[resource[e]]
-            shortest_tree(out, steps, heads, length, through, origin, far, by, heap, place)
+        if not like or origin != origins[k - 1]:
+            order = orders[tree]
+            tree += 1
+            if order[0] < 0:
+                shortest_tree(out, heads, length, through, origin, far, by, heap, place)
+                order[:] = np.argsort(far)
+            else:
+                again(out, heads, length, through, origin, far, by, order)
         node = sinks[k]
         cheapest[k] = far[node]
         if far[node] < below[k]:
