@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 
 from experiments import studies
+from experiments.papers import iterations
 from pricing.errors import WardropError
 
 
 def test_it_writes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("ROUNDS", 10), ("SECONDS", 20), ("LOADS", (0.85,)), ("CHANNELS", studies.CHANNELS[::2] * 2)):
-        monkeypatch.setattr(studies, name, value)
+    for name, value in (
+        ("ROUNDS", 10),
+        ("SECONDS", 20),
+        ("LOADS", (0.85,)),
+        ("CHANNELS", iterations.CHANNELS[::2] * 2),
+    ):
+        monkeypatch.setattr(iterations, name, value)
     studies.study("iteration", tmp_path / "out", 1, tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert set(found) == {"rounds", "channel", "moving"}
