@@ -22,7 +22,7 @@ class Side:
         Medians over the runs, s; CPU time is that of all threads of the process.
     runs : int
     gap : float
-        Relative, from a certificate of the flows that it returned, or as `measure` in the row says.
+        Relative: ours from the certificate of our answer; the peer's cost over our dual bound, or as `measure` says.
     first : float, optional
         Wall time of the first run, s, when it has to load or compile what the others use.
     """
@@ -60,7 +60,7 @@ class Row:
     ours: Side | None = None
     peer: Side | None = None
     wanted: float | None = None
-    measure: str = "(cost - dual bound)/dual bound of the flows returned"
+    measure: str = "(cost - dual bound)/dual bound, with our dual bound on both sides"
     note: str = ""
     facts: dict[str, float] = field(default_factory=dict)
 
