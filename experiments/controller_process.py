@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pricing.errors import EmulationError, WardropError
+from topologies.promptness import CONTROL, go_first
 
 START_TIMEOUT_S = 60.0
 """Longest wait for the first allocation to be acknowledged by every switch (ours)."""
@@ -59,6 +60,7 @@ class ControllerProcess:
         command += ["--record", str(self.record), "--control", str(self.socket)]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        go_first(self._process.pid, CONTROL)
 
     def check(self) -> None:
         """Raise an EmulationError with the controller's own last words when it has ended."""

@@ -14,13 +14,18 @@ from contextlib import suppress
 _PR_SET_TIMERSLACK = 29
 
 
-def go_first(pid: int = 0) -> None:
+PACKETS, CONTROL = 2, 1
+"""Priorities in that class: what carries packets, and the controller, which never keeps a packet waiting."""
+
+
+def go_first(pid: int = 0, priority: int = PACKETS) -> None:
     """Let a process (0: the calling one) run before ordinary ones; where the machine forbids it, all stays as it is.
 
-    Threads and processes that it starts later are ordinary.
+    Threads and processes that a packets' process starts later are ordinary; those of the controller are like itself.
     """
+    reset = os.SCHED_RESET_ON_FORK if priority == PACKETS else 0
     with suppress(OSError):
-        os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        os.sched_setscheduler(pid, os.SCHED_RR | reset, os.sched_param(priority))
 
 
 def wake_on_time() -> None:
