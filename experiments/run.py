@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments.cli import JsonOption, LoadOption, PolicyOption, ScenarioArgument, app, console, write_json
-from pricing.errors import WardropError
+from pricing.errors import MeasurementError, WardropError
 
 if TYPE_CHECKING:
     from experiments.campaign import Campaign, Options, Progress
@@ -60,9 +60,7 @@ def demo(
         _options(framework, metrics, openflow, None),
     )
     _publish(found, out)
-    write_json(to, found)
-    if to is not None:
-        give_back(to)
+    _end(found, to)
 
 
 @app.command()
@@ -88,9 +86,7 @@ def validate(
         console().print(table(found))
     else:
         _publish(found, out)
-    write_json(to, found)
-    if to is not None:
-        give_back(to)
+    _end(found, to)
 
 
 @app.command("run")
@@ -206,6 +202,25 @@ def _publish(found: dict[str, Any], folder: Path) -> None:
     screen.print(table(found))
     screen.print(summary(found), highlight=False, markup=False)
     screen.print(f"report: {folder / 'report.html'} and {folder / 'report.json'}", highlight=False, markup=False)
+
+
+def _end(found: dict[str, Any], to: Path | None) -> None:
+    """Write the JSON file, and fail when packets went missing that nobody dropped.
+
+    Raises
+    ------
+    MeasurementError
+        When losses do not add up to what was sent and did not arrive.
+    """
+    write_json(to, found)
+    if to is not None:
+        give_back(to)
+    for run in found["runs"]:
+        if run["losses"]["unaccounted"]:
+            raise MeasurementError(
+                f"{run['policy']}: {run['losses']['unaccounted']} packets that were sent and did not arrive were counted "
+                "nowhere; the figures of this run are not to be trusted, run it again"
+            )
 
 
 def give_back(*paths: Path) -> None:
