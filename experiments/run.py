@@ -218,7 +218,7 @@ def _end(found: dict[str, Any], to: Path | None) -> None:
     for run in found["runs"]:
         if run["losses"]["unaccounted"]:
             raise MeasurementError(
-                f"{run['policy']}: {run['losses']['unaccounted']} packets that were sent and did not arrive were counted "
+                f"{run['policy']}: {run['losses']['unaccounted']} packets were sent, did not arrive, and were counted "
                 "nowhere; the figures of this run are not to be trusted, run it again"
             )
 
