@@ -67,7 +67,7 @@ FORGOTTEN = 1e-4
 JUMP = 2.0
 """Factor between measured and expected total offered rate from which on all that was smoothed is dropped."""
 
-_LOCAL_GAP = 1e-4
+_LOCAL_GAP = 1e-5
 
 Shares = Mapping[Route, float]
 
