@@ -275,7 +275,10 @@ def least_cost(
         if reached or (search.knee == 0 and search.over <= _NEAR * search.paid):
             search.raise_knee()
         elif not search.improve():
-            break
+            # The routes at hand are level: what is left to save lies on routes that did not seem worth their place.
+            if search.thorough:
+                break
+            search.thorough = True
     if not search.beyond():
         found = search.routing(rounds)
         if found.certificate.gap <= gap:
@@ -295,6 +298,7 @@ class _Search:
         self.space, self.costs, self.rates = space, costs, rates
         self.knee = 0
         self.over = 0.0
+        self.thorough = False
         self.scratch = np.zeros(space.capacity.size)
         self.orders = np.full((space.trees(), space.through.size), -1)
 
@@ -345,7 +349,7 @@ class _Search:
         route_costs = kernel.route_costs(self.start, self.uses, self.amounts, prices)
         least = kernel.cheapest_of(self.first, route_costs)
         # A new route is worth its place when what its session could save is no small part of all that can be saved.
-        worth = _WORTH * self.over / (self.rates.size * np.maximum(self.rates, 1e-300))
+        worth = 0.0 if self.thorough else _WORTH * self.over / (self.rates.size * np.maximum(self.rates, 1e-300))
         found = self.space.cheapest(prices, least * (1 - 1e-14) - np.minimum(worth, 0.5 * least), orders=self.orders)
         cheapest, self.found = found[0], found[1:]
         above = route_costs - np.repeat(cheapest, np.diff(self.first))
