@@ -18,6 +18,10 @@ KILOMETRES_A_SECOND = 299_792.458 * 2 / 3
 """Speed of light in fibre."""
 
 
+TAKEN = r"s\d+|c0"
+"""Names that the emulation gives to its switches and to Mininet's controller."""
+
+
 class Assembly:
     """Makes a network of a form, and collects what its parts do not agree on."""
 
@@ -32,6 +36,12 @@ class Assembly:
             for name in getattr(form, section):
                 if not re.match(schema.NAME, name):
                     self.problems.append(f"{section}: found the name {name!r}; accepted: {schema.NAME_ACCEPTED}")
+        for name in sorted(form.servers):
+            if re.fullmatch(TAKEN, name):
+                self.problems.append(
+                    f"servers: found the name {name!r}, which a switch or the controller has in the emulation; "
+                    "accepted: names other than c0, and s with a number"
+                )
         nodes = [Node(name, node.latitude, node.longitude) for name, node in sorted(form.nodes.items())]
         servers = self._servers()
         sessions = self._sessions({server.name for server in servers})

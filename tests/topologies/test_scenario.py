@@ -223,6 +223,13 @@ def test_nothing_ends_in_a_traceback(data: Any, section: str) -> None:
         read(changed(**{section: data}))
 
 
+def test_a_server_cannot_have_a_switchs_name() -> None:
+    servers = {"s1": {"node": "B", "capacity": "600 work/s"}, "c0": {"node": "A", "capacity": "1e3 work/s"}}
+    found = problems(changed(servers=servers, services={"web": {"servers": ["s1", "c0"]}}))
+    assert len(found) == 2
+    assert all("which a switch or the controller has" in problem for problem in found)
+
+
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="cannot be read: No such file"):
         load(tmp_path / "nothing.yaml")
