@@ -19,7 +19,7 @@ from experiments import schema
 from experiments.campaign import excluded_seconds
 from experiments.choices import Choices, parse_route
 from experiments.estimate import Estimate, mean
-from experiments.measure import Measured, Requests, Window, join, measure
+from experiments.measure import Measured, Requests, Window, join, measure, unaccounted
 from experiments.phase import PhaseLog
 from experiments.predict import Prediction, predict
 from pricing.errors import WardropError
@@ -296,21 +296,13 @@ class Account:
             "socket": sum(summary["socket_drops"] for summary in (*served, *answers)),
             "server queue": sum(summary["overflow"] for summary in served),
         }
-        on_the_way = places["link queue"] + places["switch"] + places["socket"]
-        places["unaccounted"] = (sent - taken) + (answered - returned) - on_the_way
-        return places
+        on_the_way = {place: places[place] for place in ("link queue", "switch", "socket")}
+        return places | {"unaccounted": unaccounted(sent + answered, taken + returned, on_the_way)}
 
 
 def binomial_error(weight: float, flows: int) -> float:
     """Standard error of the share of equal flows that a hash sends to a route of that weight."""
     return float(np.sqrt(weight * (1 - weight) / max(flows, 1)))
-
-
-def paired_ratio(upper: Account, lower: Account) -> Estimate:
-    """Mean delay of one phase over another's, with the interval of two independent means."""
-    a, b = upper.measured.delay.mean, lower.measured.delay.mean
-    value = a.value / b.value
-    return Estimate(value, value * float(np.hypot(a.ci95 / a.value, b.ci95 / b.value)), min(a.n, b.n))
 
 
 def report(

@@ -86,11 +86,15 @@ class Campaign:
                 break
         return log
 
-    def run_once(self, policy: str, title: str, seed: int, settle: float, measure: float) -> PhaseLog:
-        """Run one phase, shown as `title`, however quiet the machine is."""
+    def _traffic(self) -> Traffic:
+        """The host processes of a new phase, with a folder of their own."""
         self._phases += 1
         folder = self.testbed.directory / f"phase-{self._phases}"
         folder.mkdir()
+        return Traffic(self.emulation, folder)
+
+    def run_once(self, policy: str, title: str, seed: int, settle: float, measure: float) -> PhaseLog:
+        """Run one phase, shown as `title`, however quiet the machine is."""
         self.controller.ask({"policy": policy})
 
         def poll(elapsed: float, total: float) -> list[dict[str, Any]]:
@@ -100,16 +104,13 @@ class Campaign:
             self.progress(title, elapsed, total, new)
             return new
 
-        traffic = Traffic(self.emulation, folder)
+        traffic = self._traffic()
         return watched(traffic, policy, seed, settle, measure, poll, tuple(self.history))
 
     @contextmanager
     def traffic(self, seed: int) -> Iterator[Traffic]:
         """The scenario's own traffic for the length of the block, an hour at most."""
-        self._phases += 1
-        folder = self.testbed.directory / f"phase-{self._phases}"
-        folder.mkdir()
-        traffic = Traffic(self.emulation, folder)
+        traffic = self._traffic()
         try:
             traffic.start_servers(seed)
             traffic.start_senders(seed, 0.0, OPEN_END_S)

@@ -7,7 +7,6 @@ second after it, in which the queues drain.
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import threading
@@ -102,8 +101,3 @@ def versions(framework: str) -> dict[str, str]:
     except (OSError, subprocess.CalledProcessError):
         found["openvswitch"] = "absent"
     return found
-
-
-def cores() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0))
