@@ -1,13 +1,13 @@
 """`python -m experiments`: the command line.
 
-A module that adds commands to `experiments.cli.app` is imported here.
+A module that adds commands to `experiments.commands.cli.app` is imported here.
 """
 
-import experiments.bench
-import experiments.paper
-import experiments.run
-import experiments.studies  # noqa: F401  each adds its commands
-from experiments.cli import main
+import experiments.commands.bench
+import experiments.commands.paper
+import experiments.commands.run
+import experiments.commands.studies  # noqa: F401  each adds its commands
+from experiments.commands.cli import main
 
 if __name__ == "__main__":
     main()

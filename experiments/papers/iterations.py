@@ -1,7 +1,7 @@
 """How the distributed iterations fare: rounds, late and lost prices, capacities that move.
 
 The instances are the joint paper's with its servers scaled to several loads, and one where all sources and servers are
-alike. `experiments.studies` runs this, and describes the tables.
+alike. `experiments.commands.studies` runs this, and describes the tables.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, get_args
 
 import numpy as np
 
+from experiments.pages.style import HUES, drawn, stylesheet, svg
 from experiments.papers.joint_instance import SERVERS, instance
-from experiments.style import HUES, drawn, stylesheet, svg
 from pricing.joint import local, safe
 from pricing.joint.asynchronous import Channel, Form, Motion, Trace, simulate
 from pricing.joint.printed import Instance, best_response, proportional_start

@@ -1,6 +1,6 @@
 """The joint paper reproduced: every table and figure of its Section VI, with what it prints and what comes out here.
 
-`reproduce` computes everything and returns the page; `experiments.papers.page.write` puts it on disk.
+`reproduce` computes everything and returns the page; `experiments.pages.paper.write` puts it on disk.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from experiments.pages.paper import Column, Page, Picture, Section, Table
 from experiments.papers import joint_figures as figures
 from experiments.papers import joint_stochastic as stochastic
 from experiments.papers import joint_tables as tables
@@ -27,7 +28,6 @@ from experiments.papers.joint_solve import (
     trace,
 )
 from experiments.papers.joint_tables import AUTHORS, RIGHT
-from experiments.papers.page import Column, Page, Picture, Section, Table
 from pricing.joint.printed import Instance
 from pricing.values import FloatArray
 

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from experiments.pages.style import HUES, LIGHT
 from experiments.papers.joint_instance import NODES, PRINTED, SOURCES
 from experiments.papers.joint_solve import STIFFEST, Optimum, RouteCheck, SweepPoint, Trace, source_delays
 from experiments.papers.joint_stochastic import WARM_UP, WINDOW_S, Jobs, Run
-from experiments.style import HUES, LIGHT
 from pricing.joint.printed import Instance
 from pricing.values import FloatArray
 

@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import numpy as np
 
-from experiments.estimate import replications
+from experiments.pages.paper import Column, Table, Value
 from experiments.papers.joint_instance import ACCESS, CLASSES, HOLDS, NODES, PRINTED, SERVERS, SOURCES, Origin, rates
 from experiments.papers.joint_solve import Central, Optimum, RouteCheck, SweepPoint, Trace, check_routes, source_delays
 from experiments.papers.joint_stochastic import WARM_UP, WINDOW_S, Jobs, Run
-from experiments.papers.page import Column, Table, Value
+from experiments.result.estimate import replications
 from pricing.joint.printed import Instance
 from pricing.values import FloatArray
 

@@ -8,7 +8,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from experiments import schema
+from experiments.result import schema
 from pricing.network import Link, Network, Node, Route, Server, Session
 
 PLACES = {

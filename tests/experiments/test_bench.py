@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from bench import networks, roads, sources
 from bench.__main__ import CASES
 from bench.row import Row, Side, timed
-from experiments import bench
-from experiments.cli import app
+from experiments.commands import bench
+from experiments.commands.cli import app
 from pricing.errors import WardropError
 
 NET = """<NUMBER OF ZONES> 2

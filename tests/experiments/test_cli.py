@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from experiments import cli
+from experiments.commands import cli
 from pricing.policy import POLICIES
 from topologies.scenario import load, names
 
@@ -132,7 +132,7 @@ def test_solve_prints_tables_and_writes_what_it_documents(wardrop: Any, tmp_path
 
 
 def test_solve_documents_every_field(wardrop: Any, tmp_path: Path) -> None:
-    from experiments import solution
+    from experiments.commands import solution
 
     wardrop("solve", "joint-5x3", "--policy", "ecmp", "--json", str(tmp_path / "s.json"))
     found = json.loads((tmp_path / "s.json").read_text())

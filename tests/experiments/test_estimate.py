@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from experiments.estimate import (
+from experiments.result.estimate import (
     Estimate,
     at_most,
     correlation_time,

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from synthetic import network, record
 
-from experiments.live import LiveView, sparkline
+from experiments.running.live import LiveView, sparkline
 
 
 def console(width: int, height: int, terminal: bool = True) -> Console:
@@ -77,7 +77,7 @@ def test_it_waits_for_the_first_record() -> None:
 
 def test_without_a_terminal_it_says_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(np.arange(0.0, 100.0, 1.0))
-    monkeypatch.setattr("experiments.live.time.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("experiments.running.live.time.monotonic", lambda: float(next(now)))
     screen = console(80, 24, terminal=False)
     with LiveView(network(), "Abilene", screen) as view:
         for tick, line in enumerate(records(12)):

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from experiments.measure import Window, join, measure, unaccounted
+from experiments.result.measure import Window, join, measure, unaccounted
 from pricing.network import Link, Network, Node, Server, Session
 from topologies.hosts.logs import ANSWERED, SECOND, SENT, SERVED
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import experiments.paper
-from experiments import cli
+import experiments.commands.paper
+from experiments.commands import cli
 from experiments.papers import joint_solve
 from experiments.papers import joint_stochastic as stochastic
 from experiments.papers.joint import small
@@ -40,7 +40,7 @@ CASE = instance()
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The folder and the JSON of one run, made in a folder that was not there."""
     folder = tmp_path_factory.mktemp("paper")
-    experiments.paper.joint(folder / "new" / "joint", folder / "joint.json")
+    experiments.commands.paper.joint(folder / "new" / "joint", folder / "joint.json")
     return folder / "new" / "joint", json.loads((folder / "joint.json").read_text())
 
 

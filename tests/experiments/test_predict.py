@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from experiments.choices import Choices, parse_route
-from experiments.measure import Window, join
-from experiments.predict import predict, synthetic
+from experiments.result.choices import Choices, parse_route
+from experiments.result.measure import Window, join
+from experiments.result.predict import predict, synthetic
 from pricing.errors import MeasurementError, TopologyError
 from pricing.network import Allocation, Link, Network, Node, Route, Server, Session, SizeLaw
 from pricing.simulate.packets import lindley

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import schema
-from experiments.assemble import Account, report
-from experiments.campaign import Options, campaign
-from experiments.verdicts import verdicts
+from experiments.result import schema
+from experiments.result.assemble import Account, report
+from experiments.result.verdicts import verdicts
+from experiments.running.campaign import Options, campaign
 from topologies import scenario as scenarios
 from topologies.hosts.logs import SECOND
 from topologies.hosts.sender import FIRST_MEASURED

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from synthetic import report
 
-from experiments import schema
+from experiments.result import schema
 from pricing.errors import WardropError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "report.md"

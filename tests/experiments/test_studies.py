@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import studies
+from experiments.commands import studies
 from experiments.papers import iterations
 from pricing.errors import WardropError
 

@@ -13,7 +13,7 @@ Fields of `--json FILE`, all in SI units:
 | check | `file`, `problems` | what was checked, and a list of sentences: empty when all is well |
 |  | `name`, `nodes`, `links`, `servers`, `sessions` | its name and how many it has of each, when all is well |
 |  | `packets_per_s`, `server_load` | requests offered; work offered over the servers' sum, null without servers |
-| solve | | see `experiments.solution` |
+| solve | | see `experiments.commands.solution` |
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def solve_scenario(
     to: JsonOption = None,
 ) -> None:
     """Show what the model says of a policy: splits, loads, delays and prices, with a certificate. Needs no root."""
-    from experiments.solution import as_json, show, without_propagation
+    from experiments.commands.solution import as_json, show, without_propagation
     from pricing.policy import get_policy, solve
     from topologies import scenario as scenarios
 

@@ -28,7 +28,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import JsonOption, app, console, write_json
 from pricing.errors import WardropError
 
 

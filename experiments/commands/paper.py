@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import JsonOption, app, console, write_json
 
 papers = typer.Typer(help="Reproduce a paper: every table and figure, printed and computed side by side.")
 app.add_typer(papers, name="paper", no_args_is_help=True)
@@ -35,7 +35,7 @@ def joint(
     to: JsonOption = None,
 ) -> None:
     """Joint network-and-server congestion (Sarkar and Krishnamachari): Section VI, and where its gap comes from."""
-    from experiments.papers import page
+    from experiments.pages import paper as page
     from experiments.papers.joint import reproduce
 
     page.prepare(out)

@@ -1,7 +1,7 @@
 """Pictures of a result file: maps, distributions, prices and splits over time, measured against predicted.
 
 Each function takes a part of a result file (docs/reference/report.md) and returns an SVG element in the style of
-`experiments.style`. Times are in ms and rates in Mbit/s here, because people read them.
+`experiments.pages.style`. Times are in ms and rates in Mbit/s here, because people read them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from experiments.style import HUES, LIGHT, SCALE, drawn, svg
+from experiments.pages.style import HUES, LIGHT, SCALE, drawn, svg
 
 Part = Mapping[str, Any]
 Point = tuple[float, float]

@@ -1,6 +1,6 @@
 """The result file: some of its parts made, and the whole checked. `docs/reference/report.md` describes each field.
 
-The schema ships beside this module, in `schema/report.schema.json` (JSON Schema, draft 2020-12).
+The schema ships beside this module, in `report.schema.json` (JSON Schema, draft 2020-12).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from pricing.errors import WardropError
 from pricing.network import Network
 
-SCHEMA_FILE = Path(__file__).parent / "schema" / "report.schema.json"
+SCHEMA_FILE = Path(__file__).parent / "report.schema.json"
 NAME = "wardrop-report-1"
 """What `schema` says in a result file of this form."""
 

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from experiments.controller_process import ControllerProcess
-from experiments.machine import BAD_SHARE, bad_seconds
-from experiments.phase import PhaseLog, Traffic, watched
+from experiments.running.controller_process import ControllerProcess
+from experiments.running.machine import BAD_SHARE, bad_seconds
+from experiments.running.phase import PhaseLog, Traffic, watched
 from pricing.network import Network
 from topologies.emulation import Emulation
 from topologies.links import as_emulated

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.assemble import Account, binomial_error
-from experiments.estimate import Estimate, Verdict, at_most, mean, paired, ratio, verdict
+from experiments.result.assemble import Account, binomial_error
+from experiments.result.estimate import Estimate, Verdict, at_most, mean, paired, ratio, verdict
 
 DELAY_TOLERANCE = 0.15
 DELAY_TOLERANCE_S = 0.3e-3

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.cli import JsonOption, LoadOption, PolicyOption, ScenarioArgument, app, console, write_json
+from experiments.commands.cli import JsonOption, LoadOption, PolicyOption, ScenarioArgument, app, console, write_json
 from pricing.errors import MeasurementError, WardropError
 
 if TYPE_CHECKING:
-    from experiments.campaign import Campaign, Options, Progress
-    from experiments.phase import PhaseLog
+    from experiments.running.campaign import Campaign, Options, Progress
+    from experiments.running.phase import PhaseLog
     from topologies.scenario import Scenario
 
 SETTLE_S = {"joint-distributed": 60.0}
@@ -81,7 +81,7 @@ def validate(
     policies = [name.strip() for name in policy.split(",") if name.strip()]
     found = _validate(scenario, policies, duration, seed, load, _options(framework, metrics, openflow, tick))
     if out is None:
-        from experiments.report import table
+        from experiments.pages.report import table
 
         console().print(table(found))
     else:
@@ -102,8 +102,8 @@ def run_scenario(
     seed: SeedOption = 1,
 ) -> None:
     """Keep a scenario up, with its traffic, until Ctrl-C."""
-    from experiments.campaign import campaign
-    from experiments.live import LiveView
+    from experiments.running.campaign import campaign
+    from experiments.running.live import LiveView
     from pricing.policy import get_policy
     from topologies import scenario as scenarios
 
@@ -134,7 +134,7 @@ def clean() -> None:
 
 
 def _options(framework: str, metrics: str, openflow: str, tick: float | None) -> Options:
-    from experiments.campaign import Options
+    from experiments.running.campaign import Options
 
     if framework not in ("os-ken", "ryu"):
         raise WardropError(f"--framework {framework}: os-ken and ryu are accepted")
@@ -164,8 +164,8 @@ def _validate(
 def _phases(
     chosen: Scenario, policies: list[str], duration: float, seed: int, options: Options
 ) -> tuple[Campaign, list[PhaseLog]]:
-    from experiments.campaign import campaign
-    from experiments.live import LiveView
+    from experiments.running.campaign import campaign
+    from experiments.running.live import LiveView
 
     with LiveView(chosen.network, chosen.title) as view, campaign(chosen, policies[0], options, _shown_in(view)) as up:
         settle = {policy: SETTLE_S.get(policy, SETTLE_OTHERS_S) for policy in policies}
@@ -175,9 +175,9 @@ def _phases(
 def _account(
     chosen: Scenario, up: Campaign, logs: list[PhaseLog], seed: int, options: Options, began: float
 ) -> dict[str, Any]:
-    from experiments.assemble import Account, report
-    from experiments.machine import BAD_SHARE, versions
-    from experiments.verdicts import verdicts
+    from experiments.result.assemble import Account, report
+    from experiments.result.verdicts import verdicts
+    from experiments.running.machine import BAD_SHARE, versions
 
     accounts = [Account(up.network, up.emulation.plant, log) for log in logs]
     machine = {
@@ -194,7 +194,7 @@ def _account(
 
 
 def _publish(found: dict[str, Any], folder: Path) -> None:
-    from experiments.report import summary, table, write
+    from experiments.pages.report import summary, table, write
 
     write(found, folder)
     give_back(folder / "report.json", folder / "report.html")

@@ -2,9 +2,9 @@
 
 Two ways in, one kind of answer:
 
-- `predict` takes the requests that were really sent (`experiments.measure.join`), each with the route that its flow had
-  then (`experiments.choices`) and the work that it really brought, and sends them through the queues of the scenario.
-  What it says can be held against what was measured, packet by packet.
+- `predict` takes the requests that were really sent (`experiments.result.measure.join`), each with the route that its
+  flow had then (`experiments.result.choices`) and the work that it really brought, and sends them through the queues of
+  the scenario. What it says can be held against what was measured, packet by packet.
 - `synthetic` draws the packets of an allocation itself: Poisson arrivals, sizes of the session's law, works of the
   server's, and flows dealt to routes by weight. Independent runs give the intervals.
 
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from controller.slots import quotas
-from experiments.choices import Choices
-from experiments.estimate import Delays, Estimate, delays, mean, rate, replications
-from experiments.measure import Mask, Requests, Window
+from experiments.result.choices import Choices
+from experiments.result.estimate import Delays, Estimate, delays, mean, rate, replications
+from experiments.result.measure import Mask, Requests, Window
 from pricing.errors import MeasurementError, TopologyError
 from pricing.network import FRAME_OVERHEAD_BITS, Allocation, LinkKey, Network, Route, Session
 from pricing.simulate.loop import SERVER, IntArray

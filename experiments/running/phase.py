@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.machine import Second, Watch
-from experiments.queues import QueueLog, QueueWatch
+from experiments.running.machine import Second, Watch
+from experiments.running.queues import QueueLog, QueueWatch
 from pricing.errors import EmulationError
 from pricing.network import Network
 from topologies.emulation import Emulation

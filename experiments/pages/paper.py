@@ -18,10 +18,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from rich.table import Table as Grid
 
-from experiments.style import drawn, stylesheet, svg
+from experiments.pages.style import drawn, stylesheet, svg
 from pricing.errors import WardropError
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 DPI = 200
 """Of the PNG."""
 

@@ -16,9 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from rich.table import Table
 
-from experiments import pictures, schema
-from experiments.estimate import Estimate, ratio
-from experiments.style import stylesheet
+from experiments.pages import pictures
+from experiments.pages.style import stylesheet
+from experiments.result import schema
+from experiments.result.estimate import Estimate, ratio
 
 Part = Mapping[str, Any]
 

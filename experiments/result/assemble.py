@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from controller.hashing import UDP, slots_of
-from experiments import schema
-from experiments.campaign import excluded_seconds
-from experiments.choices import Choices, parse_route
-from experiments.estimate import Estimate, mean
-from experiments.measure import Measured, Requests, Window, join, measure, unaccounted
-from experiments.phase import PhaseLog
-from experiments.predict import Prediction, predict
+from experiments.result import schema
+from experiments.result.choices import Choices, parse_route
+from experiments.result.estimate import Estimate, mean
+from experiments.result.measure import Measured, Requests, Window, join, measure, unaccounted
+from experiments.result.predict import Prediction, predict
+from experiments.running.campaign import excluded_seconds
+from experiments.running.phase import PhaseLog
 from pricing.errors import WardropError
 from pricing.joint.certificate import certify
 from pricing.joint.optimum import optimum
@@ -308,7 +308,7 @@ def binomial_error(weight: float, flows: int) -> float:
 def report(
     accounts: Sequence[Account], scenario: str, seed: int, command: str, machine: dict[str, Any]
 ) -> dict[str, Any]:
-    """The result file's content, without verdicts (`experiments.verdicts` adds them).
+    """The result file's content, without verdicts (`experiments.result.verdicts` adds them).
 
     Raises
     ------

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.estimate import Delays, Estimate, delays, mean, percentile, rate, slope
+from experiments.result.estimate import Delays, Estimate, delays, mean, percentile, rate, slope
 from pricing.network import FRAME_OVERHEAD_BITS, Network
 from pricing.simulate.loop import IntArray
 from pricing.values import FloatArray

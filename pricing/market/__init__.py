@@ -1,0 +1,1 @@
+"""The token-flow market: clearing by linear programs, locational prices, rents, settlement."""

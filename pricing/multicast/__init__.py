@@ -1,0 +1,1 @@
+"""Multicast with duplication in the network: statuses, backpressure, max-weight, the stability region."""

@@ -1,0 +1,1 @@
+"""Priority pricing: waits of classes, rental prices, users who answer to them, value of capacity."""
