@@ -18,26 +18,11 @@ from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from controller.rules import (
-    COUNTED,
-    Action,
-    Goto,
-    Learn,
-    Load,
-    Move,
-    Multipath,
-    Output,
-    Resubmit,
-    Rule,
-    SetField,
-)
+from controller.rules import COUNTED
 from pricing.errors import WardropError
 
 PACKAGES = {"os-ken": "os_ken", "ryu": "ryu"}
 """Frameworks by name: the package that each is imported as."""
-
-SYMMETRIC_L3L4_UDP = 3
-"""Nicira's hash of addresses, protocol and ports, UDP's included; the frameworks have no name for it."""
 
 
 class Listener(Protocol):
@@ -83,36 +68,6 @@ class Framework:
         manager.applications_cls["wardrop"] = _application(self, listener)
         manager.instantiate_apps(**manager.create_contexts())
 
-    def flow_mod(self, datapath: Any, kind: str, rule: Rule) -> Any:
-        """The message that adds, modifies or deletes one rule."""
-        of, parser = self.ofproto, self.parser
-        command = {"add": of.OFPFC_ADD, "modify": of.OFPFC_MODIFY_STRICT, "delete": of.OFPFC_DELETE_STRICT}[kind]
-        goto = [parser.OFPInstructionGotoTable(action.table) for action in rule.actions if isinstance(action, Goto)]
-        actions = [self._action(action) for action in rule.actions if not isinstance(action, Goto)]
-        apply = [parser.OFPInstructionActions(of.OFPIT_APPLY_ACTIONS, actions)] if actions else []
-        return parser.OFPFlowMod(
-            datapath,
-            cookie=rule.cookie,
-            table_id=rule.table,
-            command=command,
-            priority=rule.priority,
-            out_port=of.OFPP_ANY,
-            out_group=of.OFPG_ANY,
-            match=parser.OFPMatch(**dict(rule.match)),
-            instructions=[] if kind == "delete" else apply + goto,
-        )
-
-    def wipe(self, datapath: Any) -> Any:
-        """The message that deletes every rule of a switch."""
-        of = self.ofproto
-        return self.parser.OFPFlowMod(
-            datapath,
-            table_id=of.OFPTT_ALL,
-            command=of.OFPFC_DELETE,
-            out_port=of.OFPP_ANY,
-            out_group=of.OFPG_ANY,
-        )
-
     def port_counters(self, datapath: Any) -> Any:
         """The message that asks for the counters of all ports."""
         return self.parser.OFPPortStatsRequest(datapath, 0, self.ofproto.OFPP_ANY)
@@ -123,46 +78,6 @@ class Framework:
         return self.parser.OFPFlowStatsRequest(
             datapath, 0, of.OFPTT_ALL, of.OFPP_ANY, of.OFPG_ANY, COUNTED, COUNTED, self.parser.OFPMatch()
         )
-
-    def _action(self, action: Action) -> Any:
-        parser = self.parser
-        match action:
-            case Output(port):
-                return parser.OFPActionOutput(port)
-            case SetField(field, value):
-                return parser.OFPActionSetField(**{field: value})
-            case Load(field, value, first, bits):
-                return parser.NXActionRegLoad(_bits(first, bits), field, value)
-            case Move(source, field, bits, first):
-                return parser.NXActionRegMove(source, field, bits, dst_ofs=first)
-            case Multipath(slots, field):
-                # basis 0; algorithm 0 is modulo_n; the last slot is named, not their number
-                return parser.NXActionMultipath(SYMMETRIC_L3L4_UDP, 0, 0, slots - 1, 0, _bits(0, 16), field)
-            case Resubmit(table):
-                return parser.NXActionResubmitTable(table_id=table)
-            case Learn():
-                return self._learn(action)
-        raise TypeError(f"{action} has no OpenFlow action")
-
-    def _learn(self, learn: Learn) -> Any:
-        parser = self.parser
-        fixed = (("eth_type_nxm", 0x0800, 16), ("ip_proto_nxm", 6, 8))
-        copied = (("ipv4_src_nxm", 32), ("ipv4_dst_nxm", 32), ("tcp_src_nxm", 16), ("tcp_dst_nxm", 16))
-        return parser.NXActionLearn(
-            table_id=learn.table,
-            specs=[
-                *(parser.NXFlowSpecMatch(src=value, dst=(field, 0), n_bits=bits) for field, value, bits in fixed),
-                *(parser.NXFlowSpecMatch(src=(field, 0), dst=(field, 0), n_bits=bits) for field, bits in copied),
-                parser.NXFlowSpecLoad(src=(learn.field, 0), dst=(learn.field, 0), n_bits=32),
-            ],
-            idle_timeout=learn.idle_timeout,
-            priority=learn.priority,
-        )
-
-
-def _bits(first: int, bits: int) -> int:
-    """Nicira's way to say 'bits first .. first + bits - 1' in one number."""
-    return (first << 6) | (bits - 1)
 
 
 def load(name: str) -> Framework:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from controller.encode import Encoder
 from controller.framework import Framework
 from controller.measure import Count, Key
 from controller.pipeline import ADMIT, FORWARD, SLOTS
@@ -22,8 +23,8 @@ from controller.rules import Change, Delta, Goto, Rule
 from pricing.errors import InstallError
 
 Phase = tuple[Change, ...]
-Messages = list[tuple[str, Any]]
-"""What each message does, in words, and the message."""
+Batch = list[Change | None]
+"""Changes for one switch, in any order; None deletes every rule of it."""
 
 
 def phases(delta: Delta) -> tuple[Phase, ...]:
@@ -50,7 +51,7 @@ class _Exchange:
     """Messages on their way, and what came back."""
 
     waits: set[tuple[int, int]] = field(default_factory=set)
-    meanings: dict[tuple[int, int], str] = field(default_factory=dict)
+    meanings: dict[tuple[int, int], Change | None] = field(default_factory=dict)
     errors: list[tuple[str, str]] = field(default_factory=list)
     replies: list[tuple[int, float, Any]] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
@@ -70,6 +71,7 @@ class Switchboard:
 
     def __init__(self, framework: Framework, names: Mapping[int, str]) -> None:
         self.framework = framework
+        self._encoder = Encoder(framework)
         self.names = dict(names)
         self.datapaths: dict[Any, Any] = {}
         self.arrivals: list[str] = []
@@ -98,7 +100,8 @@ class Switchboard:
         exchange, key = self._exchange, (datapath.id, message.xid)
         if isinstance(message, self.framework.parser.OFPErrorMsg):
             if key in exchange.meanings or key in exchange.waits:
-                what = exchange.meanings.get(key, "a request for counters")
+                change = exchange.meanings.get(key)
+                what = "a request" if key in exchange.waits else str(change or "delete all rules")
                 code = f"OpenFlow error type {message.type} code {message.code}"
                 exchange.errors.append((self.names[datapath.id], f"{what}: {code}"))
                 exchange.waits.discard(key)
@@ -151,12 +154,10 @@ class Switchboard:
             answer its barrier within `timeout` seconds.
         """
         for phase in phases(delta):
-            messages: dict[int, Messages] = {}
+            batches: dict[str, Batch] = {}
             for change in phase:
-                datapath = self._datapath(change.switch)
-                message = self.framework.flow_mod(datapath, change.kind, change.rule)
-                messages.setdefault(datapath.id, []).append((f"{change.kind} {change.rule}", message))
-            self._confirm(messages, timeout)
+                batches.setdefault(change.switch, []).append(change)
+            self._confirm({self._datapath(name).id: batch for name, batch in batches.items()}, timeout)
 
     def wipe(self, switches: Iterable[str], timeout: float) -> None:
         """Delete every rule of switches whose rules are not known.
@@ -166,8 +167,7 @@ class Switchboard:
         InstallError
             As `install`.
         """
-        datapaths = [self._datapath(name) for name in switches]
-        self._confirm({path.id: [("delete all rules", self.framework.wipe(path))] for path in datapaths}, timeout)
+        self._confirm({self._datapath(name).id: [None] for name in switches}, timeout)
 
     def counts(self, timeout: float) -> tuple[dict[Key, Count], list[str]]:
         """Counters of all ports and counted rules of the switches that answer, and a line for each that does not."""
@@ -187,8 +187,8 @@ class Switchboard:
                 return datapath
         raise InstallError(f"switch {name} is not connected; its rules stay as they were acknowledged")
 
-    def _confirm(self, messages: dict[int, Messages], timeout: float) -> None:
-        exchange = self._ask(messages, self.framework.parser.OFPBarrierRequest, timeout)
+    def _confirm(self, batches: Mapping[int, Batch], timeout: float) -> None:
+        exchange = self._ask(batches, self.framework.parser.OFPBarrierRequest, timeout)
         if exchange.errors:
             more = f" ({len(exchange.errors) - 1} more)" if len(exchange.errors) > 1 else ""
             name, what = exchange.errors[0]
@@ -197,24 +197,23 @@ class Switchboard:
             names = ", ".join(sorted(self.names[dpid] for dpid, _ in exchange.waits))
             raise InstallError(f"switch {names}: no answer to a barrier within {timeout} s; is Open vSwitch alive?")
 
-    def _ask(self, messages: dict[int, Messages], closing: Callable[[Any], Any], timeout: float) -> _Exchange:
-        """Send messages and a closing request to each switch, and wait until all of these are answered."""
+    def _ask(self, batches: Mapping[int, Batch], closing: Callable[[Any], Any], timeout: float) -> _Exchange:
+        """Send changes and a closing request to each switch, and wait until all of these requests are answered."""
         exchange = self._exchange = _Exchange()
         buffers: list[tuple[Any, bytes]] = []
-        for dpid, batch in messages.items():
+        for dpid, batch in batches.items():
             datapath = self.datapaths.get(dpid)
             if datapath is None:
                 continue
             buffer = bytearray()
-            for what, message in [*batch, ("", closing(datapath))]:
-                message.set_xid(next(self._xids))
-                message.serialize()
-                buffer += message.buf
-                if what:
-                    exchange.meanings[dpid, message.xid] = what
-                else:
-                    exchange.waits.add((dpid, message.xid))
-            buffers.append((datapath, bytes(buffer)))
+            for change, xid in zip(batch, self._xids, strict=False):
+                buffer += self._encoder.change(change, xid) if change else self._encoder.wipe(xid)
+                exchange.meanings[dpid, xid] = change
+            request = closing(datapath)
+            request.set_xid(next(self._xids))
+            request.serialize()
+            exchange.waits.add((dpid, request.xid))
+            buffers.append((datapath, bytes(buffer + request.buf)))
         for datapath, data in buffers:
             datapath.send(data)
         if buffers:

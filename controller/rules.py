@@ -162,6 +162,9 @@ class Change:
     switch: str
     rule: Rule
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.rule}"
+
 
 @dataclass(frozen=True)
 class Delta:

@@ -1,0 +1,119 @@
+"""Rules as bytes: the flow-mods of OpenFlow 1.3, quickly.
+
+The framework's parser writes matches and actions; the message around them is put together here. Rules that differ in
+one number share their match or their actions with others, so both are written once and kept: a change of a slot is
+a lookup and a header, some thirty times faster than building the framework's objects anew.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Any
+
+from controller.framework import Framework
+from controller.rules import Action, Change, Goto, Learn, Load, Match, Move, Multipath, Output, Resubmit, SetField
+
+SYMMETRIC_L3L4_UDP = 3
+"""Nicira's hash of addresses, protocol and ports, UDP's included; the frameworks have no name for it."""
+
+_HEADER = struct.Struct("!BBHIQQBBHHHIIIHxx")
+"""An OpenFlow header, then ofp_flow_mod up to its match (OpenFlow 1.3.5, 7.3.4.1)."""
+
+_KEPT = 1 << 18
+"""Matches, and lists of actions, that are kept as bytes."""
+
+
+class Encoder:
+    """Flow-mods as bytes, for one framework."""
+
+    def __init__(self, framework: Framework) -> None:
+        self.framework = framework
+        of = framework.ofproto
+        self._commands = {
+            "add": of.OFPFC_ADD,
+            "modify": of.OFPFC_MODIFY_STRICT,
+            "delete": of.OFPFC_DELETE_STRICT,
+        }
+        self._match = lru_cache(_KEPT)(self._written_match)
+        self._instructions = lru_cache(_KEPT)(self._written_instructions)
+
+    def change(self, change: Change, xid: int) -> bytes:
+        """The message that adds, modifies or deletes one rule."""
+        rule = change.rule
+        instructions = b"" if change.kind == "delete" else self._instructions(rule.actions)
+        command = self._commands[change.kind]
+        return self._message(
+            xid, rule.cookie, rule.table, command, rule.priority, self._match(rule.match), instructions
+        )
+
+    def wipe(self, xid: int) -> bytes:
+        """The message that deletes every rule of a switch."""
+        of = self.framework.ofproto
+        return self._message(xid, 0, of.OFPTT_ALL, of.OFPFC_DELETE, 0, self._match(()), b"")
+
+    def _message(
+        self, xid: int, cookie: int, table: int, command: int, priority: int, match: bytes, instructions: bytes
+    ) -> bytes:
+        of = self.framework.ofproto
+        length = _HEADER.size + len(match) + len(instructions)
+        head = _HEADER.pack(
+            *(of.OFP_VERSION, of.OFPT_FLOW_MOD, length, xid, cookie, 0, table, command, 0, 0, priority),
+            *(of.OFP_NO_BUFFER, of.OFPP_ANY, of.OFPG_ANY, 0),
+        )
+        return head + match + instructions
+
+    def _written_match(self, match: Match) -> bytes:
+        buffer = bytearray()
+        self.framework.parser.OFPMatch(**dict(match)).serialize(buffer, 0)
+        return bytes(buffer)
+
+    def _written_instructions(self, actions: tuple[Action, ...]) -> bytes:
+        of, parser = self.framework.ofproto, self.framework.parser
+        apply = [self._action(action) for action in actions if not isinstance(action, Goto)]
+        instructions = [parser.OFPInstructionActions(of.OFPIT_APPLY_ACTIONS, apply)] if apply else []
+        instructions += [parser.OFPInstructionGotoTable(action.table) for action in actions if isinstance(action, Goto)]
+        buffer = bytearray()
+        for instruction in instructions:
+            instruction.serialize(buffer, len(buffer))
+        return bytes(buffer)
+
+    def _action(self, action: Action) -> Any:
+        parser = self.framework.parser
+        match action:
+            case Output(port):
+                return parser.OFPActionOutput(port)
+            case SetField(field, value):
+                return parser.OFPActionSetField(**{field: value})
+            case Load(field, value, first, bits):
+                return parser.NXActionRegLoad(_bits(first, bits), field, value)
+            case Move(source, field, bits, first):
+                return parser.NXActionRegMove(source, field, bits, dst_ofs=first)
+            case Multipath(slots, field):
+                # basis 0; algorithm 0 is modulo_n; the last slot is named, not their number
+                return parser.NXActionMultipath(SYMMETRIC_L3L4_UDP, 0, 0, slots - 1, 0, _bits(0, 16), field)
+            case Resubmit(table):
+                return parser.NXActionResubmitTable(table_id=table)
+            case Learn():
+                return self._learn(action)
+        raise TypeError(f"{action} has no OpenFlow action")
+
+    def _learn(self, learn: Learn) -> Any:
+        parser = self.framework.parser
+        fixed = (("eth_type_nxm", 0x0800, 16), ("ip_proto_nxm", 6, 8))
+        copied = (("ipv4_src_nxm", 32), ("ipv4_dst_nxm", 32), ("tcp_src_nxm", 16), ("tcp_dst_nxm", 16))
+        return parser.NXActionLearn(
+            table_id=learn.table,
+            specs=[
+                *(parser.NXFlowSpecMatch(src=value, dst=(field, 0), n_bits=bits) for field, value, bits in fixed),
+                *(parser.NXFlowSpecMatch(src=(field, 0), dst=(field, 0), n_bits=bits) for field, bits in copied),
+                parser.NXFlowSpecLoad(src=(learn.field, 0), dst=(learn.field, 0), n_bits=32),
+            ],
+            idle_timeout=learn.idle_timeout,
+            priority=learn.priority,
+        )
+
+
+def _bits(first: int, bits: int) -> int:
+    """Nicira's way to say 'bits first .. first + bits - 1' in one number."""
+    return (first << 6) | (bits - 1)
