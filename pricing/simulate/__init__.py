@@ -1,1 +1,1 @@
-"""Queues simulated: `packets` follows every packet from hop to hop, `loop` is its compiled part."""
+"""Queues simulated: `packets` follows every packet from hop to hop, `priority` has classes, `loop` is compiled."""
