@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from pricing.errors import EmulationError
 from pricing.network import LinkKey, Network
+from topologies.faults import End, Faults, Wiring
 from topologies.hosts.start import Program
 from topologies.links import capacity_problems, has_netem, shaping
 from topologies.namespaces import disable_ipv6, inside, run
@@ -129,6 +130,8 @@ class Emulation:
     net : mininet.net.Mininet
     interfaces : dict of LinkKey to str
         The interface that feeds each directed link, whose queue is the link's.
+    faults : Faults
+        What is failed.
 
     Raises
     ------
@@ -149,6 +152,7 @@ class Emulation:
             for link in network.links
         }
         self.programs: list[Program] = []
+        self.faults = Faults(wiring(self.plant), testbed.run)
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
@@ -238,6 +242,30 @@ class Emulation:
         wrong = [f"{name}: {given.get(name)} for {port}" for name, port in wanted.items() if given.get(name) != port]
         if wrong:
             raise EmulationError(f"Open vSwitch gave other ports than the plant's: {', '.join(wrong)}")
+
+    def fail_link(self, a: str, b: str) -> None:
+        """Cut the cable between two nodes: both ends lose carrier. Raises as `Faults.link` does."""
+        self.faults.link(a, b, works=False)
+
+    def heal_link(self, a: str, b: str) -> None:
+        """Mend the cable between two nodes."""
+        self.faults.link(a, b, works=True)
+
+    def fail_node(self, node: str) -> None:
+        """Take the power from a node's switch: its cables lose carrier, its rules and its controller are gone."""
+        self.faults.node(node, works=False)
+
+    def heal_node(self, node: str) -> None:
+        """Give a node's switch its power back; it looks for its controller, and has no rules yet."""
+        self.faults.node(node, works=True)
+
+    def fail_server(self, server: str) -> None:
+        """Cut the cable of a server's host."""
+        self.faults.server(server, works=False)
+
+    def heal_server(self, server: str) -> None:
+        """Mend the cable of a server's host."""
+        self.faults.server(server, works=True)
 
     def cli(self) -> None:
         """Open Mininet's prompt, until `exit`."""
@@ -346,3 +374,15 @@ def switch_interface(plant: Plant, node: str, port: int) -> str:
 def host_interface(host: str) -> str:
     """Name of a host's interface, cut to what Linux allows."""
     return f"{host[: NAME_LENGTH - len('-eth0')]}-eth0"
+
+
+def wiring(plant: Plant) -> Wiring:
+    """How a plant is wired."""
+    servers = [name for name, host in plant.hosts.items() if host.role == "server"]
+    ends = [
+        End(switch_interface(plant, node, port), node, neighbour)
+        for node, switch in plant.switches.items()
+        for neighbour, port in switch.ports.items()
+    ]
+    ends += [End(switch_interface(plant, host.node, host.port), host.node, name) for name, host in plant.hosts.items()]
+    return Wiring({node: f"s{switch.dpid}" for node, switch in plant.switches.items()}, servers, tuple(ends))
