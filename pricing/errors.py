@@ -2,9 +2,11 @@
 
     WardropError                 anything a person can mend; carries one message, never a traceback
     ├── ScenarioError            a scenario file, all of its problems at once
+    │   └── InstanceError        a multicast instance, or what a policy cannot do with it
     ├── TopologyError            a network that is not one: names, routes, connectivity
     ├── Infeasible               demand beyond capacity; names the cut or the servers, and by how much
     ├── NotConverged             an iteration that stopped early; carries iterations and gap
+    ├── Imbalance                a simulation whose packets do not add up
     ├── MeasurementError         counters that say nothing usable
     ├── RuleError                a rule that no table declares
     ├── InstallError             a switch that refused, with OpenFlow's own code
@@ -37,6 +39,10 @@ class ScenarioError(WardropError):
         super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
 
 
+class InstanceError(ScenarioError):
+    """A multicast instance whose parts do not fit, or that a policy cannot carry; all problems at once."""
+
+
 class TopologyError(WardropError):
     """A network whose parts do not fit: a name used twice, an unknown end, a missing route."""
 
@@ -63,6 +69,10 @@ class NotConverged(WardropError):
         self.iterations = iterations
         self.gap = gap
         super().__init__(message)
+
+
+class Imbalance(WardropError):
+    """A simulation in which packets were lost, invented or delivered twice: no answer of it can be believed."""
 
 
 class MeasurementError(WardropError):
