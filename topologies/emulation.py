@@ -29,6 +29,7 @@ from topologies.hosts.start import Program
 from topologies.links import capacity_problems, has_netem, shaping
 from topologies.namespaces import disable_ipv6, inside, run
 from topologies.plant import HostPlant, Plant, service_name
+from topologies.sockets import closed_together
 from topologies.testbed import Testbed, datapath
 
 with warnings.catch_warnings():
@@ -167,6 +168,7 @@ class Emulation:
                 self._configure_host(name, host)
             self.net.built = True
             self.net.start()
+            self._group_bridges()
             self._shape()
             (self.testbed.directory / "plant.json").write_text(self.plant.to_json())
             self._exits = exits.pop_all()
@@ -317,6 +319,12 @@ class Emulation:
             run("ethtool", "-K", end, *OFFLOADS.split())
             run("ip", "-batch", "-", text="\n".join(lines) + "\n")
 
+    def _group_bridges(self) -> None:
+        """The userspace datapath's bridges are interfaces too, which can go with the others."""
+        if self.plant.datapath == "user":
+            lines = [f"link set {bridge} group {GROUP}\n" for _, bridge in self._bridges()]
+            run("ip", "-batch", "-", text="".join(lines))
+
     def _shape(self) -> None:
         lines = [
             line for link in self.network.links for line in shaping(link, self.interfaces[link.key], self.plant.netem)
@@ -358,7 +366,8 @@ class Emulation:
             program.kill()
         with suppress(EmulationError):  # where none was made
             run("ip", "link", "delete", "group", GROUP)
-        self.net.stop()
+        with closed_together(self.testbed.switch_pid):
+            self.net.stop()
         for shell in self.net.controllers:
             shell.terminate()
         Node.inToNode.clear()

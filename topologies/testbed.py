@@ -160,6 +160,11 @@ class Testbed:
             if _start_time(self._pid(daemon)) is None:
                 raise EmulationError(f"{daemon} of {self.name} has died in mid-run; start again.{self._last_words()}")
 
+    @property
+    def switch_pid(self) -> int:
+        """Process id of ovs-vswitchd; 0 when it has died and taken its pid file away."""
+        return self._pid("ovs-vswitchd")
+
     def _pid(self, daemon: str) -> int:
         """Process id of a daemon; one that takes its pid file away in dying has none, and 0 is nobody's."""
         pidfile = self.directory / f"{daemon}.pid"
@@ -185,7 +190,7 @@ class Testbed:
             settings = ("set", "Open_vSwitch", ".", "other_config:max-revalidator=200")
             self.run("ovs-vsctl", "--no-wait", "--", "init", "--", *settings)
             self.run("ovs-vswitchd", *self._daemon("ovs-vswitchd"))
-            go_first(self._pid("ovs-vswitchd"))
+            go_first(self.switch_pid)
             self.run("ovs-appctl", "-t", "ovs-vswitchd", "version")
         except EmulationError as error:
             raise EmulationError(f"Open vSwitch does not start: {error}{self._last_words()}") from error

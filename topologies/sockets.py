@@ -1,0 +1,58 @@
+"""The packet sockets of a switch, closed together instead of one after the other.
+
+Open vSwitch's userspace datapath has a packet socket for each interface, and closes them one by one. Each time, the
+kernel waits for a grace period of some 10 ms in which no processor may still look at the socket: 600 interfaces take
+as many seconds to go as they took to come. Sockets that are closed at the same time share that wait. So somebody else
+holds them meanwhile, and closes them all at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_PIDFD_GETFD = 438
+"""Number of the system call, on every architecture; Python has no name for it."""
+
+TOGETHER = 64
+"""Sockets closed at the same time (ours)."""
+
+
+@contextmanager
+def closed_together(pid: int) -> Iterator[None]:
+    """Let the packet sockets that a process closes in the block be closed together at its end.
+
+    Parameters
+    ----------
+    pid : int
+        A process in the network namespace of the calling thread; nothing happens where it is none.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    held = _held(pid)
+    try:
+        yield
+    finally:
+        with ThreadPoolExecutor(TOGETHER) as closers:
+            list(closers.map(os.close, held))
+
+
+def _held(pid: int) -> list[int]:
+    """Descriptors of our own of a process's packet sockets."""
+    rows = Path("/proc/thread-self/net/packet").read_text().splitlines()[1:]
+    sockets = {f"socket:[{row.split()[8]}]" for row in rows}
+    libc = ctypes.CDLL(None, use_errno=True)
+    held: list[int] = []
+    with suppress(OSError):  # it has died: the kernel has closed them
+        process = os.pidfd_open(pid)
+        held.append(process)
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if str(link.readlink()) in sockets:
+                    held.append(libc.syscall(_PIDFD_GETFD, process, int(link.name), 0))
+    return [descriptor for descriptor in held if descriptor >= 0]
