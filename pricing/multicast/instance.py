@@ -29,6 +29,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -154,6 +155,18 @@ class Layered:
     def resource(self) -> IntArray:
         """Resource of each edge (E,)."""
         return np.repeat(np.arange(len(self.capacity)), np.diff(self.first))
+
+    @cached_property
+    def blocked(self) -> MaskArray:
+        """Destinations of the cast that no way leads to from a vertex, as bits, (V,)."""
+        found = np.zeros(len(self.here), dtype=np.uint64)
+        for k, (low, high) in enumerate(pairwise(self.vertices.tolist())):
+            every = int(np.bitwise_or.reduce(self.here[low:high]))
+            far = self.hops(k) == high - low
+            for v in range(low, high):
+                lost = sum(1 << d for d in np.flatnonzero(far[v - low]).tolist())
+                found[v] = np.uint64(every & lost)
+        return found
 
     def hops(self, cast: int) -> IntArray:
         """Fewest edges from each vertex of a cast to each of its destinations, (V_k, 64).

@@ -1,0 +1,309 @@
+"""The backpressure family: every slot each resource sends what weighs most, by the queues at its two ends.
+
+    w = [P(i, q) - P(j, s) - P(i, q - s)] / use - V e          (10), (13)
+
+P is the queue itself, or the biased queue |q| Q + eta H(q) of (16), with H(q) the hops to all destinations of q; the
+empty status has P = 0, and a copy that reaches a destination of its own counts as what is left of it there. The
+members of the family differ only in their duplications and in eta:
+
+| policy | duplications |
+|---|---|
+| `dcnc` | none: a copy for each destination is made at the source |
+| `gdcnc` | all 3^D - 2^D |
+| `egdcnc` | the same, biased |
+| `gdcnc_r` | those of one or several duplication trees, 4D - 3 each; as printed or with local splits |
+| `egdcnc_r` | the same, biased |
+
+Ours: only queues that hold something compete. Without a bias it changes nothing, for an empty queue has no positive
+weight; with one, empty queues far from their destinations would otherwise win for ever over packets that wait. What
+such a choice loses in weight is bounded, so stability and the O(1/V) of the cost remain.
+
+Ours too: nothing is sent to a node from which one of its destinations cannot be reached; on one-way links it would lie
+there for ever.
+
+And the **local split**. With a tree as printed a status can only be divided by sending one of its two parts,
+and a node from which no neighbour leads to all of a part sends nothing. With local splits a status may become both of
+its parts where it is, when its level is above the sum of theirs, as many packets a slot as the node can send.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from pricing.errors import Imbalance, InstanceError
+from pricing.multicast import kernel
+from pricing.multicast.instance import Instance, IntArray
+from pricing.multicast.simulate import Balance, Medium, Setting, Tally
+from pricing.multicast.status import Distance, Tree, trees
+from pricing.multicast.tables import Book, tabled
+from pricing.values import FloatArray
+
+MOST_FOR_ALL_CHOICES = 12
+"""Destinations at which all duplications are still tried: 527,345 choices and 4,096 queues a vertex."""
+
+
+@dataclass(frozen=True)
+class Backpressure:
+    """A member of the family.
+
+    Parameters
+    ----------
+    name : str
+    duplications : 'all', 'none' or 'trees'
+    V : float
+        What a unit of cost weighs against a packet in a queue.
+    eta : float
+        What a hop weighs; 0 for queues as they are.
+    trees : tuple of tuples of Tree
+        With 'trees': for each cast those that are allowed.
+    local_splits : bool
+        With 'trees': whether packets may split where they are.
+    """
+
+    name: str
+    duplications: Literal["all", "none", "trees"] = "all"
+    V: float = 0.0
+    eta: float = 0.0
+    trees: tuple[tuple[Tree, ...], ...] = ()
+    local_splits: bool = False
+
+    def start(self, instance: Instance, setting: Setting, medium: Medium | None = None) -> Queues:
+        """Empty queues.
+
+        Raises
+        ------
+        InstanceError
+            More than 12 destinations with all duplications, casts without a tree or with one of another size, V or
+            eta below 0, or a chain that changes sizes when packets are followed one by one and a size is no number.
+        """
+        problems = [
+            f"{what} {value}: a finite number from 0 is accepted"
+            for what, value in (("V", self.V), ("eta", self.eta))
+            if not (np.isfinite(value) and value >= 0)
+        ]
+        for k, cast in enumerate(instance.casts):
+            count = len(cast.destinations)
+            if self.duplications == "all" and count > MOST_FOR_ALL_CHOICES:
+                problems.append(
+                    f"cast {cast.name}: {count} destinations, up to {MOST_FOR_ALL_CHOICES} are accepted; use gdcnc_r"
+                )
+            mine = self.trees[k] if k < len(self.trees) else ()
+            if self.duplications == "trees" and (not mine or any(tree.root.bit_length() != count for tree in mine)):
+                problems.append(f"cast {cast.name}: no duplication tree of its {count} destinations; one is needed")
+        if problems:
+            raise InstanceError(f"policy {self.name}", problems)
+        return Queues(instance, self, setting, medium)
+
+    def books(self, instance: Instance) -> list[Book]:
+        """The statuses and choices of each cast."""
+        mine = self.trees if self.duplications == "trees" else tuple(() for _ in instance.casts)
+        return [
+            Book(len(cast.destinations), some, self.duplications == "none", self.local_splits)
+            for cast, some in zip(instance.casts, mine, strict=True)
+        ]
+
+
+def dcnc(V: float = 0.0, eta: float = 0.0) -> Backpressure:
+    """Unicast copies made at the source."""
+    return Backpressure("DCNC", "none", V, eta)
+
+
+def gdcnc(V: float = 0.0) -> Backpressure:
+    """All duplications, Algorithm 1 of the multicast paper."""
+    return Backpressure("GDCNC", "all", V)
+
+
+def egdcnc(V: float, eta: float) -> Backpressure:
+    """All duplications, biased by hops: (16)."""
+    return Backpressure("EGDCNC", "all", V, eta)
+
+
+def gdcnc_r(
+    instance: Instance,
+    V: float = 0.0,
+    eta: float = 0.0,
+    distance: Distance = "place",
+    many: int = 1,
+    seed: int = 0,
+    local_splits: bool = False,
+) -> Backpressure:
+    """The duplications of up to `many` trees by clustering (Section VI); EGDCNC-R with `eta` above 0.
+
+    Raises
+    ------
+    InstanceError
+        As `pricing.multicast.status.embedding`.
+    """
+    name = ("EGDCNC-R" if eta else "GDCNC-R") + (f"({many})" if many > 1 else "") + ("+split" if local_splits else "")
+    return Backpressure(name, "trees", V, eta, trees(instance, distance, many, seed), local_splits)
+
+
+class Queues:
+    """The family's engine: queues, and the compiled slots that move them.
+
+    Notes
+    -----
+    Memory: three numbers (five with a bias) of 8 bytes for each status of each vertex, 24 bytes more for local splits
+    or followed packets, and two for each choice; with all duplications 2^D statuses and 3^D - 2^D choices.
+    A slot costs O(sum over edges of choices of queues that hold something).
+    """
+
+    def __init__(self, instance: Instance, policy: Backpressure, setting: Setting, medium: Medium | None) -> None:
+        self.instance, self.setting, self.medium = instance, setting, medium
+        self.V, self.eta = policy.V, policy.eta
+        self._layered = layered = instance.layered
+        self._books = policy.books(instance)
+        carried = layered.capacity[layered.resource] / layered.use
+        self._graph = kernel.Graph(
+            layered.cost, layered.first, layered.cast, layered.tail, layered.head, layered.use,
+            np.repeat(np.arange(len(instance.casts)), np.diff(layered.vertices)), layered.source,
+            np.bincount(layered.tail, carried, len(layered.here)).astype(float), layered.blocked,
+        )  # fmt: skip
+        self._tables = self._write_tables()
+        self._state = self._empty_state()
+        self._packets = 0
+
+    def _write_tables(self) -> kernel.Tables:
+        casts = range(len(self._books))
+        hops = [self._layered.hops(k).astype(float) for k in casts] if self.eta else None
+        return tabled(self._layered, self._books, hops)
+
+    def _empty_state(self) -> kernel.State:
+        cells, resources = self._cells(), len(self._layered.capacity)
+        follow, casts = self.setting.follow, len(self._books)
+        return kernel.State(
+            np.zeros(cells), np.zeros(cells if self.eta else 0), np.zeros(cells),
+            np.zeros(cells, dtype=np.int64), np.zeros(resources), np.zeros(resources),
+            np.zeros((resources, 4), dtype=np.int64),
+            np.zeros((cells if self._tables.split.size else 0, 2), dtype=np.int64),
+            np.zeros((casts, 64)), np.zeros(casts), np.array([-1, 0, 0, 0, 0]),
+            np.full((cells if follow else 0, 2), -1), np.zeros((0, 2), dtype=np.int64),
+            np.zeros(0, dtype=np.int64), np.zeros((0, 64), dtype=np.int64),
+        )  # fmt: skip
+
+    def _cells(self) -> int:
+        statuses = np.diff(self._tables.base)
+        return int((np.diff(self._layered.vertices) * statuses).sum())
+
+    @property
+    def memory(self) -> int:
+        """Bytes of queues and tables."""
+        return sum(array.nbytes for array in (*self._state, *self._tables))
+
+    @property
+    def choices(self) -> int:
+        """Duplications known of all casts."""
+        return len(self._tables.sent)
+
+    def queue(self, cast: int, vertex: int) -> dict[int, float]:
+        """What a vertex (of the layered graph, counted within the cast) holds: normalised packets by status."""
+        row = int(self._tables.row[self._layered.vertices[cast] + vertex])
+        held = self._state.queue[row : row + len(self._books[cast].masks)]
+        return {q: amount for q, amount in zip(self._books[cast].masks, held.tolist(), strict=True) if amount}
+
+    def advance(self, arrivals: FloatArray, order: IntArray) -> Tally:
+        """Run slots; see `pricing.multicast.simulate.Engine`."""
+        owed, costs = np.empty_like(arrivals), np.empty((len(arrivals), 2))
+        if self.setting.follow:
+            self._expect(arrivals)
+        step = 1 if self.medium else len(arrivals)
+        done = 0
+        while done < len(arrivals):
+            here = slice(done, done + step)
+            if self.medium:
+                self._slot(arrivals[done], order[done], owed[done], costs[done])
+                done += 1
+            else:
+                done += self._slots(arrivals[here], order[here], owed[here], costs[here])
+                step = len(arrivals) - done
+        return Tally(owed, costs[:, 0], costs[:, 1])
+
+    def _slots(self, arrivals: FloatArray, order: IntArray, owed: FloatArray, costs: FloatArray) -> int:
+        """Slots until the last, or until a status turns up that has to be written down first."""
+        why, vertex, status, done = kernel.slots(
+            self._graph, self._tables, self._state, self._layered.capacity, order, arrivals, self._packets,
+            self.setting.follow, self.V, self.eta, owed, costs,
+        )  # fmt: skip
+        self._packets += int(arrivals[:done].sum())
+        self._after(why, vertex, status)
+        return done
+
+    def _slot(self, arrivals: FloatArray, order: IntArray, owed: FloatArray, costs: FloatArray) -> None:
+        """One slot whose capacities the medium tells, given the weights."""
+        assert self.medium is not None
+        why = kernel.UNKNOWN
+        while why == kernel.UNKNOWN:
+            level = self._state.queue
+            if self.eta:
+                kernel.levels(self._tables, self._graph, self._state, self.eta)
+                level = self._state.level
+            why, vertex, status = kernel.choose(self._graph, self._tables, self._state, level, self.V, self.eta)
+            self._after(why, vertex, status)
+        capacity, extra = self.medium(int(self._state.counts[kernel.SLOT]), self._state.weight)
+        why, scheduled, real = kernel.move(
+            self._graph, self._tables, self._state, capacity, order, arrivals, self._packets, self.setting.follow
+        )
+        self._after(why, -1, -1)
+        self._packets += int(arrivals.sum())
+        owed[:], costs[:] = self._state.owed, (scheduled + extra, real + extra)
+
+    def _after(self, why: int, vertex: int, status: int) -> None:
+        if why == kernel.TWICE:
+            raise Imbalance(f"slot {self._state.counts[kernel.SLOT]}: a copy was delivered twice; a fault of Wardrop")
+        if why == kernel.UNKNOWN:
+            before = [book.masks for book in self._books]
+            self._books[int(self._graph.cast_of[vertex])].grow(status, int(self._layered.here[vertex]))
+            self._rewrite(before)
+
+    def _rewrite(self, before: list[list[int]]) -> None:
+        """New tables for books that had the masks `before`, and the queues as they were in their new places."""
+        rows, old = self._tables.row, self._state
+        self._tables = self._write_tables()
+        new = self._empty_state()
+        for begin, to, k in zip(rows.tolist(), self._tables.row.tolist(), self._graph.cast_of.tolist(), strict=True):
+            at = to + np.array([self._books[k].index[q] for q in before[k]])
+            held = slice(begin, begin + len(at))
+            new.queue[at] = old.queue[held]
+            if self.setting.follow:
+                new.ends[at] = old.ends[held]
+        kept = ("carry", "delivered", "owed", "counts", "copies", "born", "delay")
+        self._state = new._replace(**{name: getattr(old, name) for name in kept})
+
+    def _expect(self, arrivals: FloatArray) -> None:
+        """Room for the packets that will enter, and for all the copies that may then be about."""
+        sizes = [len(cast.destinations) for cast in self.instance.casts]
+        state, entering = self._state, arrivals.sum(axis=1).astype(np.int64)
+        first = int(state.counts[kernel.SLOT])
+        born = np.repeat(np.arange(first, first + len(arrivals)), entering)
+        copies = int(state.owed.sum() + (arrivals @ np.array(sizes)).sum()) + 1
+        more = np.zeros((max(0, copies - len(state.copies)), 2), dtype=np.int64)
+        self._state = state._replace(
+            copies=np.concatenate([state.copies, more]),
+            born=np.concatenate([state.born, born]),
+            delay=np.concatenate([state.delay, np.full((len(born), 64), -1)]),
+        )
+
+    def drain(self) -> None:
+        """Deliver what is left by the hops alone: cost no longer weighs, and a hop weighs at least a packet."""
+        self.V, self.eta = 0.0, max(self.eta, 1.0)
+        self._rewrite([book.masks for book in self._books])
+
+    def balance(self) -> Balance:
+        """What was delivered, and what the queues owe, (K, 64) each."""
+        owed = np.zeros_like(self._state.delivered)
+        cast_of, ends = self._graph.cast_of, [*self._tables.row.tolist(), self._cells()]
+        for v, (begin, end) in enumerate(pairwise(ends)):
+            held = self._state.queue[begin:end]
+            k = int(cast_of[v])
+            for s in np.flatnonzero(held).tolist():
+                mask = self._books[k].masks[s]
+                owed[k, [d for d in range(64) if mask >> d & 1]] += held[s]
+        return Balance(self._state.delivered.copy(), owed)
+
+    def delays(self) -> tuple[IntArray, IntArray]:
+        """Slots in which followed packets entered, and slots to each of their destinations."""
+        return self._state.born, self._state.delay
