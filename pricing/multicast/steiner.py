@@ -27,6 +27,7 @@ from pricing.errors import TopologyError
 from pricing.values import FloatArray
 
 IntArray = NDArray[np.int64]
+MaskArray = NDArray[np.uint64]
 
 MOST_EXACT = 8
 """Destinations up to which trees are exact; one more triples the work."""
@@ -89,8 +90,10 @@ def steiner_tree(
         raise TopologyError(f"link {bad}: weight {weight[bad]}; a weight of at least 0 is accepted")
     nodes = int(max(tail.max(initial=0), head.max(initial=0), ends.max(initial=0), root)) + 1
     into = lightest if (len(ends) <= MOST_EXACT if exact is None else exact) else grown
+    here = np.zeros(nodes, dtype=np.uint64)
+    here[ends] = np.uint64(1) << np.arange(len(ends), dtype=np.uint64)
     marked = np.zeros(len(tail), dtype=np.int64)
-    count = into(tail, head, weight, nodes, root, ends, marked)
+    count = into(tail, head, weight, root, here, len(ends), marked)
     if count < 0:
         raise TopologyError(f"node {ends[-1 - count]} cannot be reached from node {root}; add links that lead there")
     links = tuple(int(link) for link in marked[:count])
@@ -99,20 +102,27 @@ def steiner_tree(
 
 @_compiled
 def lightest(
-    tails: IntArray, heads: IntArray, weights: FloatArray, nodes: int, root: int, ends: IntArray, tree: IntArray
+    tails: IntArray, heads: IntArray, weights: FloatArray, root: int, here: MaskArray, ends: int, tree: IntArray
 ) -> int:
     """Dreyfus and Wagner: the links of the lightest tree go into `tree` (L,), from the root outwards.
+
+    Parameters
+    ----------
+    here : (N,)
+        The destinations, of which there are `ends`, that a node is, as bits; of several nodes any one will do.
 
     Returns
     -------
     int
-        How many they are, or -1 - k when the destination `ends[k]` cannot be reached.
+        How many links they are, or -1 - k when destination k cannot be reached.
     """
-    full = 1 << ends.size
+    nodes, full = here.size, 1 << ends
     least = np.full((full, nodes), np.inf)
     by = np.full((full, nodes), -1)  # a link's index, or L + s where the packet is duplicated into s and q - s
-    for k in range(ends.size):
-        least[1 << k, ends[k]] = 0.0
+    for i in range(nodes):
+        for k in range(ends):
+            if here[i] >> np.uint64(k) & np.uint64(1):
+                least[1 << k, i] = 0.0
     for q in range(1, full):
         s = (q - 1) & q
         while 2 * s >= q:  # each pair once; the larger mask of a pair holds the highest bit
@@ -128,28 +138,27 @@ def lightest(
                 way = weights[link] + least[q, heads[link]]
                 if way < least[q, tails[link]]:
                     least[q, tails[link]], by[q, tails[link]], changed = way, link, True
-    for k in range(ends.size):
+    for k in range(ends):
         if least[1 << k, root] == np.inf:
             return -1 - k
-    return _marked(tails, heads, nodes, root, ends, by, tree)
+    return _marked(tails, heads, root, ends, by, tree)
 
 
 @_compiled
-def _marked(
-    tails: IntArray, heads: IntArray, nodes: int, root: int, ends: IntArray, by: IntArray, tree: IntArray
-) -> int:
+def _marked(tails: IntArray, heads: IntArray, root: int, ends: int, by: IntArray, tree: IntArray) -> int:
     """Follow the choices `by` from the root.
 
     Where weights of 0 tie, a node may be met twice: it keeps one link in, and what led to the other is left out.
     """
-    leads = np.full(nodes, -1)  # the link of the tree that leads to a node
+    met, needed = np.zeros(by.shape[1], dtype=np.bool_), np.zeros(by.shape[1], dtype=np.bool_)
+    met[root] = True
     count = 0
-    at, masks = np.empty(2 * ends.size, dtype=np.int64), np.empty(2 * ends.size, dtype=np.int64)
-    held, at[0], masks[0] = 1, root, (1 << ends.size) - 1
+    at, masks = np.empty(2 * ends, dtype=np.int64), np.empty(2 * ends, dtype=np.int64)
+    held, at[0], masks[0] = 1, root, (1 << ends) - 1
     while held > 0:
         held -= 1
         i, q = at[held], masks[held]
-        while q and by[q, i] >= 0:
+        while by[q, i] >= 0:
             choice = by[q, i]
             if choice >= tails.size:
                 s = choice - tails.size
@@ -158,12 +167,11 @@ def _marked(
                 q = s
             else:
                 i = heads[choice]
-                if leads[i] < 0 and i != root:
-                    leads[i] = choice
+                if not met[i]:
+                    met[i] = True
                     tree[count] = choice
                     count += 1
-    needed = np.zeros(nodes, dtype=np.bool_)
-    needed[ends] = True
+        needed[i] = True
     kept = count
     for at_end in range(count - 1, -1, -1):
         if needed[heads[tree[at_end]]]:
@@ -176,15 +184,19 @@ def _marked(
 
 @_compiled
 def grown(
-    tails: IntArray, heads: IntArray, weights: FloatArray, nodes: int, root: int, ends: IntArray, tree: IntArray
+    tails: IntArray, heads: IntArray, weights: FloatArray, root: int, here: MaskArray, ends: int, tree: IntArray
 ) -> int:
     """Takahashi and Matsuyama: the nearest destination joins by its shortest path; arguments as of `lightest`."""
-    inside = np.zeros(nodes, dtype=np.bool_)
+    inside = np.zeros(here.size, dtype=np.bool_)
     inside[root] = True
+    owed = np.uint64(0)
+    for k in range(ends):
+        owed |= np.uint64(1) << np.uint64(k)
+    owed &= ~here[root]
     count = 0
-    while True:
+    while owed:
         far = np.where(inside, 0.0, np.inf)
-        by = np.full(nodes, -1)
+        by = np.full(here.size, -1)
         changed = True
         while changed:
             changed = False
@@ -193,17 +205,19 @@ def grown(
                 if way < far[heads[link]]:
                     far[heads[link]], by[heads[link]], changed = way, link, True
         nearest = -1
-        for k in range(ends.size):
-            if not inside[ends[k]] and (nearest < 0 or far[ends[k]] < far[ends[nearest]]):
-                nearest = k
+        for i in range(here.size):
+            if here[i] & owed and far[i] < np.inf and (nearest < 0 or far[i] < far[nearest]):
+                nearest = i
         if nearest < 0:
-            return count
-        if far[ends[nearest]] == np.inf:
-            return -1 - nearest
-        i, first = ends[nearest], count
+            for k in range(ends):
+                if owed >> np.uint64(k) & np.uint64(1):
+                    return -1 - k
+        i, first = nearest, count
         while not inside[i]:
             inside[i] = True
+            owed &= ~here[i]
             tree[count] = by[i]
             count += 1
             i = tails[by[i]]
         tree[first:count] = tree[first:count][::-1].copy()
+    return count
