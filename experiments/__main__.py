@@ -6,6 +6,7 @@ A module that adds commands to `experiments.commands.cli.app` is imported here.
 import experiments.commands.bench
 import experiments.commands.paper
 import experiments.commands.run
+import experiments.commands.scenarios
 import experiments.commands.studies  # noqa: F401  each adds its commands
 from experiments.commands.cli import main
 

@@ -56,14 +56,22 @@ def as_emulated(network: Network, netem: bool) -> Network:
     return replace(network, links=tuple(links))
 
 
+def not_emulated(capacity: float) -> str:
+    """Why a capacity (bit/s) cannot be emulated, in a sentence; empty when it can, however odd it is."""
+    if LOWEST <= capacity <= HIGHEST:
+        return ""
+    reason = (
+        "a full frame would take more than 0.12 s and the bucket hold less than a byte"
+        if capacity < LOWEST
+        else "a frame would take less time than the kernel to wake up, and the switches are slower than the link"
+    )
+    accepted = f"accepted: 100 kbit/s to 1 Gbit/s, because {reason}"
+    return f"found {capacity / 1e6:g} Mbit/s; {accepted}; scale capacities and rates alike"
+
+
 def capacity_problems(links: Iterable[Link]) -> list[str]:
     """Why capacities cannot be emulated, a sentence a link."""
-    return [
-        f"link {link}: capacity {link.capacity:g} bit/s, {LOWEST:g} to {HIGHEST:g} bit/s are emulated faithfully; "
-        "scale the scenario"
-        for link in links
-        if not LOWEST <= link.capacity <= HIGHEST
-    ]
+    return [f"link {link}: capacity: {reason}" for link in links if (reason := not_emulated(link.capacity))]
 
 
 def shaping(link: Link, interface: str, netem: bool) -> list[str]:

@@ -23,9 +23,7 @@ from pricing.network import Link, Network, Session
 from topologies import schema, units
 from topologies.assembly import Assembly
 from topologies.checking import Loader, did_you_mean, validated
-
-LIBRARY = Path(__file__).parent / "library"
-"""Where the scenarios live that come with Wardrop."""
+from topologies.families import LIBRARY, filled, split, template, usual_names
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,8 @@ class Scenario:
 
 
 def names() -> tuple[str, ...]:
-    """Names of the scenarios that come with Wardrop, sorted."""
-    return tuple(sorted(path.stem for path in LIBRARY.glob("*.yaml")))
+    """Names of the scenarios that come with Wardrop, sorted; families with their usual number."""
+    return tuple(sorted([*(path.stem for path in LIBRARY.glob("*.yaml")), *usual_names()]))
 
 
 def load(name_or_path: str | Path, load: float | None = None) -> Scenario:
@@ -69,7 +67,7 @@ def load(name_or_path: str | Path, load: float | None = None) -> Scenario:
     Parameters
     ----------
     name_or_path : str or Path
-        What contains a slash or ends in `.yaml` or `.yml` is a file.
+        What contains a slash or ends in `.yaml` or `.yml` is a file. A family's name takes a number: `star(7)`.
     load : float, optional
         Scale the servers' capacities alike, so that the work offered is this share of their sum.
 
@@ -80,21 +78,30 @@ def load(name_or_path: str | Path, load: float | None = None) -> Scenario:
     """
     text = str(name_or_path)
     path = Path(text)
-    if not (isinstance(name_or_path, Path) or "/" in text or path.suffix in (".yaml", ".yml")):
-        if text not in names():
-            accepted = f"accepted: {', '.join(names())}, or the path of a file"
-            raise ScenarioError(text, [f"unknown scenario{did_you_mean(text, names())}; {accepted}"])
+    if isinstance(name_or_path, Path) or "/" in text or path.suffix in (".yaml", ".yml"):
+        scenario = parse(_content(path), path)
+    elif family := split(text):
+        scenario = parse(filled(*family), template(family[0]))
+    elif text in names():
         path = LIBRARY / f"{text}.yaml"
+        scenario = parse(_content(path), path)
+    else:
+        accepted = f"accepted: {', '.join(names())}, or the path of a file"
+        raise ScenarioError(text, [f"unknown scenario{did_you_mean(text, names())}; {accepted}"])
+    return scenario if load is None else _loaded(scenario, load)
+
+
+def _content(path: Path) -> str:
     try:
-        content = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ScenarioError(
-            text, [f"cannot be read: {error.strerror}; accepted: the path of a scenario file"]
+            str(path), [f"cannot be read: {error.strerror}; accepted: the path of a scenario file"]
         ) from error
     except UnicodeDecodeError as error:
-        raise ScenarioError(text, [f"is not text: {error.reason} at byte {error.start}; accepted: UTF-8"]) from error
-    scenario = parse(content, path)
-    return scenario if load is None else _loaded(scenario, load)
+        raise ScenarioError(
+            str(path), [f"is not text: {error.reason} at byte {error.start}; accepted: UTF-8"]
+        ) from error
 
 
 def parse(text: str, path: Path) -> Scenario:
@@ -136,6 +143,11 @@ def json_schema() -> dict[str, Any]:
 
 def dump(scenario: Scenario) -> str:
     """The YAML text of a scenario, which reads back as an equal one: every value is written out, exactly."""
+    return yaml.safe_dump(as_form(scenario), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+
+
+def as_form(scenario: Scenario) -> dict[str, Any]:
+    """The scenario as a scenario file has it: mappings, lists, and quantities with their units."""
     network = scenario.network
     cables, links = [], []
     by_key = {link.key: link for link in network.links}
@@ -147,7 +159,7 @@ def dump(scenario: Scenario) -> str:
             other = {"capacity_back": units.show(back.capacity, "capacity")} if back.capacity != link.capacity else {}
             cables.append({"ends": [link.src, link.dst], **_wire(link), **other})
     services = {session.service: list(session.destinations) for session in network.sessions if session.service}
-    data = {
+    return {
         "name": scenario.name,
         "title": scenario.title,
         "provenance": scenario.provenance,
@@ -167,7 +179,6 @@ def dump(scenario: Scenario) -> str:
         "sessions": {session.name: _session(session) for session in network.sessions},
         "control": {"tick": units.show(scenario.control.tick, "delay"), "slots": scenario.control.slots},
     }
-    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
 
 
 def _present(**values: Any) -> dict[str, Any]:

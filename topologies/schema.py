@@ -11,11 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, core_schema
 
 from topologies import units
+from topologies.links import not_emulated
 
 NAME = r"^[A-Za-z][A-Za-z0-9-]{0,14}$"
 """Names become those of bridges and hosts, for which Linux allows 15 characters."""
@@ -39,13 +48,22 @@ class Quantity:
         return {"type": "string", "pattern": units.pattern(self.kind)}
 
 
+def _emulated(capacity: float) -> float:
+    """Refuse at the door what the links could not carry out."""
+    if reason := not_emulated(capacity):
+        raise ValueError(reason)
+    return capacity
+
+
 BitRate = Annotated[float, Quantity("capacity")]
+LinkRate = Annotated[float, Quantity("capacity"), AfterValidator(_emulated)]
 Seconds = Annotated[float, Quantity("delay")]
 Kilometres = Annotated[float, Quantity("length")]
 Bytes = Annotated[float, Quantity("bytes")]
 WorkRate = Annotated[float, Quantity("work")]
 
 BIT_RATE = f"a number above 0 with its unit: {units.EXAMPLES['capacity']}"
+LINK_RATE = f"from 100 kbit/s to 1 Gbit/s, a number with its unit: {units.EXAMPLES['capacity']}"
 SECONDS = f"a number above 0 with its unit: {units.EXAMPLES['delay']}"
 COUNT = "a whole number from 1"
 
@@ -89,7 +107,7 @@ class NodePart(Part):
 class _Wire(Part):
     """What a cable and a link have in common."""
 
-    capacity: BitRate = Field(description=BIT_RATE)
+    capacity: LinkRate = Field(description=LINK_RATE)
     length: Kilometres | None = Field(
         default=None, description="a length, such as '1146 km'; light takes 5 us for a km"
     )
@@ -111,7 +129,7 @@ class CablePart(_Wire):
     ends: list[str] = Field(
         min_length=2, max_length=2, description="the names of two nodes, such as [NewYork, Chicago]"
     )
-    capacity_back: BitRate | None = Field(default=None, description=f"from the second end to the first, {BIT_RATE}")
+    capacity_back: LinkRate | None = Field(default=None, description=f"from the second end to the first, {LINK_RATE}")
 
 
 class LinkPart(_Wire):

@@ -64,11 +64,12 @@ def main() -> None:
 def list_everything(to: JsonOption = None) -> None:
     """Show the scenarios and policies there are, a line each."""
     from pricing.policy import POLICIES
+    from topologies.families import choice
     from topologies.scenario import load, names
 
-    scenarios = [load(name) for name in names()]
+    scenarios = [(name, load(name)) for name in names()]
     found = {
-        "scenarios": [{"name": s.name, "title": s.title, "path": str(s.path)} for s in scenarios],
+        "scenarios": [{"name": n, "title": s.title + choice(n), "path": str(s.path)} for n, s in scenarios],
         "policies": [{"name": policy.name, "summary": policy.summary} for policy in POLICIES.values()],
     }
     width = 2 + max(len(row["name"]) for rows in found.values() for row in rows)

@@ -6,33 +6,21 @@ Each function takes a part of a result file (docs/reference/report.md) and retur
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import Any
 
-import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
+from experiments.pages.canvas import Part, blank_map, draw_labels, draw_link, place_nodes
 from experiments.pages.style import HUES, LIGHT, SCALE, drawn, svg
-
-Part = Mapping[str, Any]
-Point = tuple[float, float]
 
 UTILIZATION_STEPS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 """Borders of the colours of utilization: closer where queues grow."""
-
-BEND = 0.09
-"""How far a link bends to its right, as a share of its length, so that both directions of a cable are seen."""
-
-MARK = 0.2
-"""Half the side of a server's square, on a canvas 10 wide."""
 
 NAMED = 5
 """Resources named in the picture of prices: the dearest ones at the end."""
@@ -63,8 +51,8 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
     largest_load : float
         bit/s that the widest line stands for.
     """
-    places = _places(topology, run["links"])
-    figure, axes = _canvas(places)
+    places = place_nodes(topology["nodes"], run["links"])
+    figure, axes = blank_map(places)
     norm = BoundaryNorm(list(steps), SCALE.N, clip=True)
     factor = 1e3 if quantity == "price" else 1.0
 
@@ -72,7 +60,7 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
         return LIGHT["rule"] if part[quantity] is None else SCALE(norm(part[quantity] * factor))
 
     for link in run["links"]:
-        _draw_link(
+        draw_link(
             axes,
             places[link["src"]],
             places[link["dst"]],
@@ -94,7 +82,7 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
             axes.plot(x, y, "o", ms=5.5, mfc=LIGHT["ink"], mec=LIGHT["paper"], mew=1.0, zorder=5)
         elif name not in servers:
             axes.plot(x, y, "o", ms=5, mfc=LIGHT["paper"], mec=LIGHT["soft"], mew=1.2, zorder=4)
-    _draw_labels(axes, places, run["links"], labels)
+    draw_labels(axes, places, run["links"], labels)
     below = figure.add_axes((0.08, -0.05, 0.84, 0.025))
     bar = figure.colorbar(ScalarMappable(norm, SCALE), cax=below, orientation="horizontal")
     bar.set_label("price, ms" if quantity == "price" else "utilization")
@@ -102,105 +90,6 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
     return svg(figure, f"Map of the network coloured by {quantity}, {run['policy']}")
-
-
-def _places(topology: Part, links: Sequence[Part]) -> dict[str, Point]:
-    """Coordinates on a canvas 10 wide: longitude and latitude, or a drawing of the graph where they are missing."""
-    nodes = topology["nodes"]
-    if all(node["latitude"] is not None and node["longitude"] is not None for node in nodes):
-        stretch = math.cos(math.radians(sum(node["latitude"] for node in nodes) / len(nodes)))
-        raw = {node["name"]: (node["longitude"] * stretch, node["latitude"]) for node in nodes}
-    else:
-        graph: nx.Graph[str] = nx.Graph()
-        graph.add_nodes_from(sorted(node["name"] for node in nodes))
-        graph.add_edges_from(sorted((link["src"], link["dst"]) for link in links))
-        raw = {name: (float(x), float(y)) for name, (x, y) in nx.kamada_kawai_layout(graph).items()}
-    corner = np.min(list(raw.values()), axis=0)
-    extent = np.ptp(list(raw.values()), axis=0)
-    scale = 10 / max(extent[0], extent[1] * 1.4, 1e-9)
-    return {name: (float((x - corner[0]) * scale), float((y - corner[1]) * scale)) for name, (x, y) in raw.items()}
-
-
-def _canvas(places: Mapping[str, Point]) -> tuple[Figure, Axes]:
-    width, height = np.max(list(places.values()), axis=0) + np.array((2.2, 1.5))
-    figure = Figure(figsize=(5.4, 5.4 * height / width))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-1.1, width - 1.1), ylim=(-0.75, height - 0.75), aspect="equal")
-    axes.axis("off")
-    return figure, axes
-
-
-def _bend(start: Point, end: Point) -> tuple[Point, Point]:
-    """Control point of a link's curve, to the right of its direction, and the point half-way along it."""
-    (ax, ay), (bx, by) = start, end
-    control = ((ax + bx) / 2 + BEND * (by - ay), (ay + by) / 2 - BEND * (bx - ax))
-    return control, ((ax + bx) / 4 + control[0] / 2, (ay + by) / 4 + control[1] / 2)
-
-
-def _draw_link(axes: Axes, start: Point, end: Point, colour: Any, share: float) -> None:
-    width = 1.1 + 4.2 * min(share, 1.0)
-    axes.add_patch(
-        FancyArrowPatch(
-            start,
-            end,
-            connectionstyle=f"arc3,rad={BEND}",
-            arrowstyle="-",
-            lw=width,
-            color=colour,
-            capstyle="butt",
-            zorder=2,
-        )
-    )
-    _, middle = _bend(start, end)
-    angle = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
-    axes.plot(
-        *middle,
-        ls="",
-        marker=(3, 0, angle - 90),
-        ms=4.5 + 1.5 * width,
-        mfc=colour,
-        mec=LIGHT["paper"],
-        mew=0.5,
-        zorder=3,
-    )
-
-
-def _draw_labels(axes: Axes, places: Mapping[str, Point], links: Sequence[Part], labels: Mapping[str, str]) -> None:
-    """Each label where it covers least: other labels first, then nodes, then lines."""
-    on_lines = []
-    for link in links:
-        start, end = places[link["src"]], places[link["dst"]]
-        control, _ = _bend(start, end)
-        for t in np.linspace(0.05, 0.95, 19):
-            on_lines.append(
-                (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(control) + t * t * np.array(end)
-            )
-    points = np.array(on_lines)
-    marks = np.array(
-        [np.add(place, (dx, dy)) for place in places.values() for dx, dy in product((-MARK, 0, MARK), repeat=2)]
-    )
-    boxes: list[tuple[float, float, float, float]] = []
-    halo = {"facecolor": LIGHT["paper"], "edgecolor": "none", "alpha": 0.6, "pad": 0.5}
-
-    def cost(box: tuple[float, float, float, float]) -> float:
-        x0, y0, x1, y1 = box
-        shared = sum(max(0, min(x1, b[2]) - max(x0, b[0])) * max(0, min(y1, b[3]) - max(y0, b[1])) for b in boxes)
-        inside = [np.sum((p[:, 0] > x0) & (p[:, 0] < x1) & (p[:, 1] > y0) & (p[:, 1] < y1)) for p in (marks, points)]
-        return 200 * shared + 30 * float(inside[0]) + float(inside[1])
-
-    for name, label in labels.items():
-        lines = label.split("\n")
-        half_width, half_height = 0.078 * max(map(len, lines)) + 0.04, 0.175 * len(lines)
-        x, y = places[name]
-        tries = []
-        for distance, turn in product((0.28, 0.45, 0.65, 0.9), range(16)):
-            cos, sin = math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)
-            cx, cy = x + cos * (distance + half_width * abs(cos)), y + sin * (distance + half_height)
-            box = (cx - half_width, cy - half_height, cx + half_width, cy + half_height)
-            tries.append((cost(box) + 12 * distance, turn, cx, cy, box))
-        _, _, cx, cy, box = min(tries)
-        boxes.append(box)
-        axes.text(cx, cy, label, ha="center", va="center", fontsize=8.5, linespacing=1.15, zorder=6, bbox=halo)
 
 
 @drawn

@@ -12,13 +12,14 @@ import html
 import io
 import re
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 COLOURS = {
     "paper": ("#fdfdfb", "#15181c"),
@@ -103,11 +104,11 @@ def svg(figure: Figure, title: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
 
 
-def drawn(picture: Callable[P, str]) -> Callable[P, str]:
+def drawn(picture: Callable[P, R]) -> Callable[P, R]:
     """Draw in this style, whatever the user's own settings of Matplotlib are."""
 
     @functools.wraps(picture)
-    def inside(*args: P.args, **kwargs: P.kwargs) -> str:
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
         with mpl.rc_context():
             mpl.rcdefaults()
             mpl.rcParams.update(STYLE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,8 @@ from pricing.joint.certificate import certify
 from pricing.network import Network
 from pricing.policy import POLICIES, Solution, solve
 from pricing.shortest import shortest_path
+from topologies.importers.sources import read
+from topologies.importers.survey import Survey
 from topologies.scenario import LIBRARY, load, names
 
 
@@ -27,9 +31,20 @@ def utilization(network: Network, solution: Solution) -> dict[str, float]:
 @pytest.mark.parametrize("name", names())
 def test_every_scenario_is_named_as_its_file_and_says_where_it_is_from(name: str) -> None:
     scenario = load(name)
-    assert scenario.name == scenario.network.name == name
+    family = name.partition("(")[0] if "(" in name else ""
+    assert scenario.name == scenario.network.name == re.sub(r"\((\d+)\)", r"-\1", name)
     assert len(scenario.provenance) > 100
-    assert scenario.path == LIBRARY / f"{name}.yaml"
+    assert scenario.path == LIBRARY / (f"{family}.yaml.j2" if family else f"{name}.yaml")
+    assert load(scenario.name) == scenario
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_scenario_can_be_solved_and_two_cores_carry_it(name: str) -> None:
+    network = load(name).network
+    best = solve(network, POLICIES["joint"])
+    assert best.evaluation.feasible
+    assert best.certificate.gap < 1e-5
+    assert 200 <= sum(session.packet_rate for session in network.sessions) <= 1300
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +120,53 @@ def test_joint_5x3_has_the_papers_optimum_but_for_the_law() -> None:
     everywhere = {"S1", "S2", "S3"}
     assert used == {"p0": {"S3"}, "p1": {"S3"}, "p2": everywhere, "p3": everywhere, "p4": {"S3"}}
     assert all(len(route.links) == 1 for route, _ in best.allocation)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest_ms", "best_ms"),
+    [("diamond", 13.69, 3.56), ("two-servers", 20.48, 6.41), ("butterfly", 17.75, 7.78), ("geant", 18.83, 11.08),
+     ("germany50", 14.09, 6.13)],
+)  # fmt: skip
+def test_the_headers_say_what_solve_says(name: str, nearest_ms: float, best_ms: float) -> None:
+    network = load(name).network
+    delays = [solve(network, POLICIES[policy]).evaluation.mean_delay * 1e3 for policy in ("shortest-path", "joint")]
+    assert delays == pytest.approx([nearest_ms, best_ms], abs=0.005)
+    text = (LIBRARY / f"{name}.yaml").read_text()
+    assert f"{nearest_ms} ms" in text
+    assert f"{best_ms} ms" in text
+
+
+@pytest.mark.parametrize("name", ["geant", "germany50", "mec-grid(3)", "fat-tree(4)", "star(5)"])
+def test_shortest_paths_are_stable_without_propagation_too(name: str) -> None:
+    network = without_propagation(load(name).network)
+    assert 0.75 < max(utilization(network, solve(network, POLICIES["shortest-path"])).values()) < 0.92
+
+
+@pytest.mark.parametrize("k", [4, 6])
+def test_a_fat_tree_is_one(k: int) -> None:
+    network = load(f"fat-tree({k})").network
+    ports = {node.name: sum(link.src == node.name for link in network.links) for node in network.nodes}
+    kinds = Counter(name.split("-")[0] for name in ports)
+    assert kinds == {"core": k * k // 4, "agg": k * k // 2, "edge": k * k // 2}
+    assert {(name.split("-")[0], count) for name, count in ports.items()} == {("core", k), ("agg", k), ("edge", k // 2)}
+    pods = {name: {b.split("-")[1] for a, b in (link.key for link in network.links) if a == name} for name in ports}
+    assert all(len(pods[name]) == k for name in ports if name.startswith("core"))
+
+
+def test_families_grow_and_offer_the_same() -> None:
+    small, large = load("star(3)").network, load("star(24)").network
+    assert (len(small.nodes), len(large.nodes)) == (4, 25)
+    offered = [sum(session.rate for session in network.sessions) for network in (small, large)]
+    assert offered[1] == pytest.approx(offered[0], rel=1e-3)
+    assert (len(load("mec-grid(2)").network.nodes), len(load("mec-grid(5)").network.nodes)) == (8, 50)
+
+
+def test_the_facts_of_geant_and_germany50_are_those_of_their_origin() -> None:
+    for name in ("geant", "germany50"):
+        origin = read(f"topohub:sndlib/{name}")
+        assert isinstance(origin, Survey)
+        network = load(name).network
+        spots = {(node.latitude, node.longitude) for node in network.nodes}
+        assert spots == {(place.latitude, place.longitude) for place in origin.places}
+        lengths = sorted(round(link.propagation * 199_861.6, 1) for link in network.links if link.src < link.dst)
+        assert lengths == pytest.approx(sorted(cable.length or 0 for cable in origin.cables), abs=0.1)

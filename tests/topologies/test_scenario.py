@@ -143,11 +143,11 @@ def test_the_message_names_file_and_count() -> None:
         ({"nodes": {}}, ["the network has no node"]),
         ({"nodes": 3}, ["nodes: found 3; accepted: a mapping of names to nodes"]),
         ({"cables": {}}, ["cables: found {}; accepted: a list"]),
-        ({"cables": [{"ends": ["A", "A"], "capacity": "1 bit/s"}]}, ["cables[0]: found 'A' at both ends"]),
-        ({"links": [{"from": "A", "to": "B", "capacity": "1 bit/s"}]}, ["links[0]: found a second link between A"]),
+        ({"cables": [{"ends": ["A", "A"], "capacity": "1 Mbit/s"}]}, ["cables[0]: found 'A' at both ends"]),
+        ({"links": [{"from": "A", "to": "B", "capacity": "1 Mbit/s"}]}, ["links[0]: found a second link between A"]),
         ({"cables": [{"ends": ["A"], "capacity": "0 Mbit/s"}]}, ["cables[0].capacity: found", "cables[0].ends: found"]),
         (
-            {"cables": [{"ends": ["A", "C"], "capacity": "1 bit/s", "length": "1 km", "delay": "1 ms"}]},
+            {"cables": [{"ends": ["A", "C"], "capacity": "1 Mbit/s", "length": "1 km", "delay": "1 ms"}]},
             ["cables[0]: found both 'length' and 'delay'", "cables[0].ends: found 'C', which is no node"],
         ),
         ({"servers": {"east": {"node": "A", "capacity": "3 Mbit/s"}, "B": {"node": "B", "capacity": "1 work/s"}},
@@ -240,7 +240,8 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(
-        ScenarioError, match=r"unknown scenario; did you mean 'abilene'\?; accepted: abilene, braess, joint-5x3"
+        ScenarioError,
+        match=r"unknown scenario; did you mean 'abilene'\?; accepted: abilene, braess, butterfly, diamond, fat-tree",
     ):
         load("Abilen")
 
