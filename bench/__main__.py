@@ -57,7 +57,7 @@ def main() -> None:
     try:
         row = CASES[asked.case].run(asked.quick, asked.tntp)
     except ModuleNotFoundError as missing:
-        row = Row(asked.case, note=f"not run: {missing}; install it with .venv/bin/pip install {missing.name}")
+        row = Row(asked.case, note=f"not run: {missing}; {networks.HOW}")
     except WardropError as error:
         row = Row(asked.case, note=f"failed: {error}")
     print(json.dumps({"case": asked.case, **asdict(row), "ratio": row.ratio}))

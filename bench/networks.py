@@ -1,4 +1,4 @@
-"""Least delay between all pairs of nodes: routes by projected Newton against CVXPY with Clarabel, by destination."""
+"""Least delay between all pairs of nodes: flows by projected Newton against CVXPY with Clarabel, by destination."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ CHANGE = 0.05
 """Most that a session's rate changes by before a warm start, a ratio."""
 
 SEED = 1
+
+HOW = (
+    "install it with .venv/bin/pip install topohub (the extra `bench`), or clone github.com/piotrjurkiewicz/topohub, which "
+    "holds SNDlib's germany50 and the Gabriel graphs, and put it on PYTHONPATH"
+)
+"""How to get the topologies."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,12 @@ GAP, DEEP = 1e-6, 1e-10
 PATIENCE = 20_000
 """Iterations that the peer may take."""
 
+HOW = (
+    "install it with .venv/bin/pip install aequilibrae; no extra of ours brings it, for its licence adds to MIT's that the "
+    "documentation of work done with it has to name it"
+)
+"""How to get the peer."""
+
 MEASURE = "(paid - cheapest)/paid, the relative gap of traffic assignment"
 
 
@@ -97,5 +103,5 @@ def _peer(road: RoadNetwork, peers: int) -> tuple[Side | None, str]:
             "AequilibraE bfw", lambda: by_aequilibrae(road), lambda task: float(task.assignment.rgap), peers, False
         )
     except ModuleNotFoundError as missing:
-        return None, f"no peer here: {missing}; install it with .venv/bin/pip install aequilibrae"
+        return None, f"no peer here: {missing}; {HOW}"
     return side, ""

@@ -5,10 +5,11 @@
 F is given as a function of all loads at once (`Costs`): load times delay for the least total delay, the integral of
 the delay for the user equilibrium. It grows without bound at capacity or nowhere.
 
-Projected Newton over the routes in use. A round prices every resource by F', finds the cheapest way of every session
-(one Dijkstra an origin), adds those that are new, and minimises the quadratic model F' dx + F'' dx^2/2 over the flows:
-passes over the sessions, in each of which a session moves flow from dearer routes to its cheapest by the Newton step of
-the pair. The step is then cut back to where F itself is least. Only the model is compiled, so F may be anything.
+Projected Newton over the flows of all sessions that share an origin, step by step. A round prices every resource by F',
+finds the cheapest ways from every origin, and minimises the quadratic model F' dx + F'' dx^2/2 over the flows: passes
+over pairs of ways between the same two nodes, a used one beside the cheapest, in each of which the groups on the pair
+move flow to its cheaper way by the Newton step. The change is then cut back to where F itself is least. Only the model
+is compiled, so F may be anything. At the end the flows are dealt to the sessions as routes.
 
 Beyond a part of capacity, the *knee*, F goes on as the parabola that it is there, and any loads have a finite cost: no
 feasible start is needed. The knee begins low, where steps are long, and rises until all loads lie below it; the cost is
@@ -25,9 +26,9 @@ from itertools import pairwise
 import numpy as np
 
 from pricing.errors import Infeasible, NotConverged, TopologyError
-from pricing.joint import routing_kernel as kernel
+from pricing.joint import routing_kernel, tree_kernel
 from pricing.joint.descent import Costs
-from pricing.joint.routing_kernel import BoolArray, IntArray
+from pricing.joint.tree_kernel import BoolArray, Groups, IntArray, Steps
 from pricing.network import Allocation, Network, Route
 from pricing.problem import make_allocation, problem_of
 from pricing.values import Certificate, FloatArray
@@ -46,15 +47,15 @@ _NEAR = 0.1
 _BATCHES = 16
 """Parts in which the sessions are first loaded, each at the prices that those before it leave."""
 
-_MODEL = 0.05
-"""Part of the model's excess at which the passes of a round end."""
+_SHARP, _SHARPER, _DULLER = 0.003, 0.3, 3.0
+"""Part of what the model fell at which the passes of a round end, and what this is multiplied by after a round that
+left more than `_SLOW` of the excess, and after one that left less."""
+
+_SLOW = 0.3
 
 _EFFORT, _LEAST_SWEEPS, _MOST_SWEEPS = 2_000_000, 40, 20_000
-"""Steps of routes that the passes of a round may visit, and bounds on their number: small networks get many passes,
+"""Uses of resources that the passes of a round may visit, and bounds on their number: small networks get many passes,
 because a few sessions that share one loaded server settle slowly."""
-
-_WORTH = 0.5
-"""Part of what a session can save on average that a new route must save to be added; below 1, or none might be."""
 
 _LEVEL = 0.1
 """Part of the slope along a step that may be left at the point where it is cut back to."""
@@ -95,31 +96,45 @@ class RouteSpace:
     capacity: FloatArray
 
     @cached_property
-    def steps(self) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray, BoolArray]:
-        """Steps sorted by tail: where those of each node begin, tails, heads, resources, those back, and `serves`."""
-        order = np.argsort(self.tails, kind="stable")
-        tails = self.tails[order]
-        out = np.searchsorted(tails, np.arange(self.through.size + 1))
-        return out, tails, self.heads[order], self.resource[order], self.back[order], self.serves[order]
+    def order(self) -> IntArray:
+        """Steps in the order of their heads, in which routes and flows count them."""
+        return np.argsort(self.heads, kind="stable")
 
-    def trees(self, part: slice = slice(None)) -> int:
-        """Trees of shortest ways that the sessions in `part` share: one for each run of like sessions."""
-        keys = np.column_stack([self.origins[part], self.answers[part], self.works[part]])
-        return int((keys[1:] != keys[:-1]).any(axis=1).sum()) + bool(len(keys))
-
-    def cheapest(
-        self, prices: FloatArray, below: FloatArray, part: slice = slice(None), orders: IntArray | None = None
-    ) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
-        """Cost of the cheapest way of the sessions in `part`, and the routes of those for which it is `below`.
-
-        `orders` (trees, N), full of -1 at first, makes later calls at similar prices fast.
-        """
-        if orders is None:
-            orders = np.full((self.trees(part), self.through.size), -1)
-        return kernel.shortest_routes(
-            *self.steps, self.through,
-            self.origins[part], self.sinks[part], self.answers[part], self.works[part], orders, prices, below,
+    @cached_property
+    def steps(self) -> Steps:
+        """The graph as the kernels read it."""
+        tails, heads = self.tails[self.order], self.heads[self.order]
+        nodes = np.arange(self.through.size + 1)
+        leave = np.argsort(tails, kind="stable")
+        return Steps(
+            np.searchsorted(heads, nodes), np.searchsorted(tails[leave], nodes), leave, tails, heads,
+            self.resource[self.order], self.back[self.order], self.serves[self.order], self.through,
         )  # fmt: skip
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Runs of sessions that share origin, answers and work."""
+        keys = np.column_stack([self.origins, self.answers, self.works])
+        begin = np.flatnonzero(np.concatenate([[len(keys) > 0], (keys[1:] != keys[:-1]).any(axis=1)]))
+        return Groups(
+            self.origins[begin], self.answers[begin], self.works[begin], np.append(begin, len(keys)), self.sinks
+        )
+
+    @cached_property
+    def group_of(self) -> IntArray:
+        """Group of each session."""
+        return np.repeat(np.arange(self.groups.origins.size), np.diff(self.groups.begin))
+
+    def cheapest(self, prices: FloatArray, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Cost of the cheapest way of each session, infinite where there is none, and the loads if all go there."""
+        count, nodes = self.groups.origins.size, self.through.size
+        far, by = np.empty((count, nodes)), np.empty((count, nodes), np.int64)
+        tree_kernel.trees(self.steps, self.groups, 0, count, prices, np.full((count, nodes), -1), far, by)
+        flow = np.zeros((count, self.tails.size))
+        costs = far[self.group_of, self.sinks]
+        if np.isfinite(costs).all():
+            tree_kernel.load_trees(self.steps, self.groups, 0, count, rates, by, flow)
+        return costs, tree_kernel.loads_of(self.steps, self.groups, flow, self.capacity.size)
 
 
 def space_of_pairs(
@@ -198,8 +213,8 @@ class Routing:
         That the flows carry.
     first : integer array of shape (K + 1,)
         Session k has the routes first[k] to first[k + 1].
-    start, uses, amounts : arrays
-        Route n loads uses[start[n]:start[n + 1]] by the amounts beside them for a unit of flow, its end first.
+    start, ways : integer arrays
+        Route n takes the steps ways[start[n]:start[n + 1]], its end first, as `RouteSpace.order` counts them.
     flows : array
         Of each route.
     loads : array of shape (R,)
@@ -213,8 +228,7 @@ class Routing:
     rates: FloatArray
     first: IntArray
     start: IntArray
-    uses: IntArray
-    amounts: FloatArray
+    ways: IntArray
     flows: FloatArray
     loads: FloatArray
     certificate: Certificate
@@ -222,17 +236,23 @@ class Routing:
 
     def allocation(self, network: Network) -> Allocation:
         """The flows as weighted routes of the network whose space this is; sessions without rate get a route too."""
-        links, cut = network.links, len(network.links)
+        steps, links = self.space.steps, network.links
         routes, weights = [], []
         for k, session in enumerate(network.sessions):
             for n in range(self.first[k], self.first[k + 1]):
-                used = self.uses[self.start[n] : self.start[n + 1]].tolist()
-                server = network.servers[used[0] - cut].name if used and used[0] >= cut else ""
-                # An answered link is followed by the one that its answers take.
-                way = used[bool(server) :: 2 if session.response_bits > 0 else 1]
-                routes.append(Route(session.name, tuple(links[i].key for i in reversed(way)), server))
+                way = self.ways[self.start[n] : self.start[n + 1]][::-1]
+                used, serves = steps.resource[way].tolist(), steps.serves[way].any()
+                server = network.servers[used.pop() - len(links)].name if serves else ""
+                routes.append(Route(session.name, tuple(links[i].key for i in used), server))
                 weights.append(float(self.flows[n]) or float(not self.rates[k]))
         return make_allocation(routes, weights)
+
+    def shares(self) -> FloatArray:
+        """Part of its session's rate that each route carries; all goes the first route where the rate is 0."""
+        rates = np.repeat(self.rates, np.diff(self.first))
+        shares = np.zeros(self.flows.size)
+        shares[self.first[:-1]] = 1.0
+        return np.divide(self.flows, rates, out=shares, where=rates > 0)
 
 
 def least_cost(
@@ -271,18 +291,14 @@ def least_cost(
         search.look()
         reached = search.reached(gap)
         if reached and not search.beyond():
-            return search.routing(rounds)
-        if reached or (search.knee == 0 and search.over <= _NEAR * search.paid):
+            settled = search.settle(rounds)
+            if search.reached(gap):
+                return settled
+        elif reached or (search.knee == 0 and search.over <= _NEAR * search.paid):
             search.raise_knee()
-        elif not search.improve():
-            # The routes at hand are level: what is left to save lies on routes that did not seem worth their place.
-            if search.thorough:
-                break
-            search.thorough = True
-    if not search.beyond():
-        found = search.routing(rounds)
-        if found.certificate.gap <= gap:
-            return found
+            continue
+        if not search.improve():
+            break
     raise NotConverged(
         f"{rates.size} sessions: the gap is {search.over / search.paid:.2g} after {rounds} rounds, {gap:.2g} was asked "
         "for; ask for less or leave more room below capacity",
@@ -296,11 +312,12 @@ class _Search:
 
     def __init__(self, space: RouteSpace, costs: Costs, rates: FloatArray) -> None:
         self.space, self.costs, self.rates = space, costs, rates
-        self.knee = 0
-        self.over = 0.0
-        self.thorough = False
+        self.knee, self.sharp, self.over = 0, _SHARP, math.inf
+        self.steps, self.groups, self.count = space.steps, space.groups, space.groups.origins.size
+        self.flow = np.zeros((self.count, space.tails.size))
+        self.far = np.empty((self.count, space.through.size))
+        self.orders, self.by = np.full(self.far.shape, -1), np.empty(self.far.shape, np.int64)
         self.scratch = np.zeros(space.capacity.size)
-        self.orders = np.full((space.trees(), space.through.size), -1)
 
     def cost(self, load: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Costs, slopes and curvatures, continued as a parabola beyond the knee."""
@@ -310,51 +327,43 @@ class _Search:
         return value + (slope + 0.5 * curvature * beyond) * beyond, slope + curvature * beyond, curvature
 
     def begin(self, warm: Routing | None) -> None:
-        """Flows to start from: the warm ones at the new rates, or part after part on its cheapest routes."""
-        if warm is not None:
-            before = np.diff(warm.first)
-            scale = np.divide(self.rates, warm.rates, out=np.zeros_like(self.rates), where=warm.rates > 0)
-            if before.size == self.rates.size and not (self.rates[(scale == 0) | (before == 0)] > 0).any():
-                self.first, self.start, self.uses, self.amounts = warm.first, warm.start, warm.uses, warm.amounts
-                self.flows = warm.flows * np.repeat(scale, before)
-                self.knee = 1
-                return
-        count, load = self.rates.size, np.zeros(self.scratch.size)
-        parts = []
-        for low, high in pairwise(np.linspace(0, count, _BATCHES + 1).astype(int).tolist()):
+        """Flows to start from: the warm ones at the new rates, or part after part on its cheapest ways."""
+        if warm is not None and warm.first.size == self.rates.size + 1:
+            flows = warm.shares() * np.repeat(self.rates, np.diff(warm.first))
+            tree_kernel.load_routes(self.groups, warm.first, warm.start, warm.ways, flows, self.flow)
+            self.knee = 1
+            return
+        total, before = float(self.rates.sum()), np.concatenate([[0.0], np.cumsum(self.rates)])
+        for low, high in pairwise(np.linspace(0, self.count, min(_BATCHES, self.count) + 1).astype(int).tolist()):
             # Priced as if all that is still to come went the ways of what is there already.
-            slope = self.cost(load * (count / max(low, 1)))[1]
-            part = self.space.cheapest(_positive(slope), np.full(high - low, np.inf), slice(low, high))
-            self.refuse_unreached(part[0], low)
-            load += kernel.loads_of(*part[1:], self.rates[low:high], load.size)
-            parts.append(part)
-        self.first = np.arange(count + 1)
-        self.start = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part[1]) for part in parts]))])
-        self.uses, self.amounts = (np.concatenate([part[i] for part in parts]) for i in (2, 3))
-        self.flows = self.rates.copy()
+            there = float(before[self.groups.begin[low]])
+            prices = _positive(self.cost(self.loads() * (total / there if there > 0 else 1.0))[1])
+            tree_kernel.trees(self.steps, self.groups, low, high, prices, self.orders, self.far, self.by)
+            self.refuse_unreached(slice(self.groups.begin[low], self.groups.begin[high]))
+            tree_kernel.load_trees(self.steps, self.groups, low, high, self.rates, self.by, self.flow)
 
-    def refuse_unreached(self, cheapest: FloatArray, low: int) -> None:
+    def refuse_unreached(self, part: slice) -> None:
         """No way at all is an error of the network."""
-        lost = np.flatnonzero(~np.isfinite(cheapest))
+        lost = np.flatnonzero(~np.isfinite(self.far[self.space.group_of[part], self.space.sinks[part]]))
         if lost.size:
-            k = low + int(lost[0])
+            k = part.start + int(lost[0])
             origin, sink = self.space.origins[k], self.space.sinks[k]
             raise TopologyError(f"session {k}: no way from node {origin} to node {sink}; add links or take it out")
 
+    def loads(self) -> FloatArray:
+        """Loads of the flows."""
+        return tree_kernel.loads_of(self.steps, self.groups, self.flow, self.scratch.size)
+
     def look(self) -> None:
-        """Loads and prices of the flows, the cheapest ways there are, and by how much the flows' routes exceed them."""
-        self.load = kernel.loads_of(self.start, self.uses, self.amounts, self.flows, self.scratch.size)
+        """Loads and prices of the flows, the cheapest ways there are, and by how much the flows exceed them."""
+        self.load = self.loads()
         self.value, self.slope, self.curvature = self.cost(self.load)
         prices = _positive(self.slope)
-        route_costs = kernel.route_costs(self.start, self.uses, self.amounts, prices)
-        least = kernel.cheapest_of(self.first, route_costs)
-        # A new route is worth its place when what its session could save is no small part of all that can be saved.
-        worth = 0.0 if self.thorough else _WORTH * self.over / (self.rates.size * np.maximum(self.rates, 1e-300))
-        found = self.space.cheapest(prices, least * (1 - 1e-14) - np.minimum(worth, 0.5 * least), orders=self.orders)
-        cheapest, self.found = found[0], found[1:]
-        above = route_costs - np.repeat(cheapest, np.diff(self.first))
-        self.over, self.paid = max(float(above @ self.flows), 0.0), float(prices @ self.load)
-        self.worst = float(above.max(where=self.flows > 0, initial=0.0))
+        tree_kernel.trees(self.steps, self.groups, 0, self.count, prices, self.orders, self.far, self.by)
+        before = self.over
+        self.over, self.worst = tree_kernel.excess(self.steps, self.groups, self.flow, prices, self.far)
+        self.paid = float(prices @ self.load)
+        self.sharp = min(_SHARP, self.sharp * (_SHARPER if self.over > _SLOW * before else _DULLER))
 
     def reached(self, gap: float) -> bool:
         """Whether the excess is within the gap of the dual bound and of all that is paid."""
@@ -362,20 +371,14 @@ class _Search:
 
     def improve(self) -> bool:
         """Move the flows to where the model is less, as far as the cost itself falls; whether it does."""
-        self.first, self.start, self.uses, self.amounts, self.flows = kernel.merge(
-            self.first, self.start, self.uses, self.amounts, self.flows, *self.found
-        )
-        moved, slopes, first = self.flows.copy(), _positive(self.slope).copy(), 0.0
-        row = kernel.pairs(self.first, self.start, self.uses, self.amounts, moved, self.curvature, self.scratch)
-        for number in range(max(_LEAST_SWEEPS, min(_MOST_SWEEPS, _EFFORT // max(row[3].size, 1)))):
-            over = kernel.sweep(*row, moved, slopes, self.curvature)
-            first = first if number else over
-            if over <= _MODEL * first:
-                break
-        change = kernel.loads_of(self.start, self.uses, self.amounts, moved, self.load.size) - self.load
+        moved, slopes, fell = self.flow.copy(), _positive(self.slope).copy(), 0.0
+        row = routing_kernel.pairs(self.steps, self.groups, moved, self.by, self.curvature, self.scratch)
+        change = np.zeros(self.load.size)
+        most = max(_LEAST_SWEEPS, min(_MOST_SWEEPS, _EFFORT // max(row.uses.size, 1)))
+        fell = routing_kernel.passes(row, moved, slopes, change, self.curvature, most, self.sharp)
         reach = self.level(change)
-        self.flows = moved if reach == 1 else self.flows + reach * (moved - self.flows)
-        return first > 0
+        self.flow = moved if reach == 1 else self.flow + reach * (moved - self.flow)
+        return fell > 0
 
     def level(self, change: FloatArray) -> float:
         """How far to go along a change of the loads: all the way, or to where the cost is about level."""
@@ -411,7 +414,7 @@ class _Search:
         if not over.any():
             return
         prices = np.where(over, self.slope / self.slope[over].max(), 0.0)
-        cheapest = self.space.cheapest(prices, np.full(self.rates.size, -1.0))[0]
+        cheapest = self.space.cheapest(prices, self.rates)[0]
         room = float(prices[over] @ self.space.capacity[over])
         if float(self.rates @ cheapest) >= room:
             names = [int(r) for r in np.flatnonzero(over)]
@@ -424,16 +427,18 @@ class _Search:
                 excess,
             )
 
-    def routing(self, rounds: int) -> Routing:
-        """The flows as they are, with their certificate."""
+    def settle(self, rounds: int) -> Routing:
+        """The flows as routes, which replace them, with the certificate of these."""
+        routes = routing_kernel.routes_of(self.steps, self.groups, self.flow, self.by, self.rates)
+        self.flow[:] = 0.0
+        tree_kernel.load_routes(self.groups, *routes, self.flow)
+        self.look()
         total, primal = float(self.rates.sum()) or 1.0, float(self.value.sum())
         dual = primal - self.over
         gap = self.over / dual if dual > 0 else math.inf if self.over > 0 else 0.0
         wasted = self.over / self.paid if self.paid > 0 else 0.0
-        return Routing(
-            self.space, self.rates, self.first, self.start, self.uses, self.amounts, self.flows, self.load,
-            Certificate(primal / total, dual / total, gap, self.worst, wasted), rounds,
-        )  # fmt: skip
+        certificate = Certificate(primal / total, dual / total, gap, self.worst, wasted)
+        return Routing(self.space, self.rates, *routes, self.load, certificate, rounds)
 
 
 def _positive(slope: FloatArray) -> FloatArray:

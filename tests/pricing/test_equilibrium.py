@@ -73,13 +73,14 @@ def test_theorems_on_abilene(rho: float) -> None:
     problem, best = problem_of(net), optimum(net)
     selfish = user_equilibrium(net)
     delays = problem.weight * problem.laws.delay(selfish.loads)
+    steps, space = selfish.space.steps, selfish.space
     for k in range(len(net.sessions)):
-        routes = range(selfish.first[k], selfish.first[k + 1])
+        own = np.where(steps.serves, space.works[k], 1.0) * delays[steps.resource]
+        each = own + np.where(steps.serves, 0.0, space.answers[k]) * delays[steps.back]
         paid = [
-            float(selfish.amounts[part] @ delays[selfish.uses[part]])
-            for n in routes
+            float(each[selfish.ways[selfish.start[n] : selfish.start[n + 1]]].sum())
+            for n in range(selfish.first[k], selfish.first[k + 1])
             if selfish.flows[n] > 1e-4 * problem.rates[k]
-            for part in [slice(selfish.start[n], selfish.start[n + 1])]
         ]
         assert max(paid) == pytest.approx(min(paid), rel=1e-3)
     price = evaluate(net, selfish.allocation(net)).objective / best.certificate.primal

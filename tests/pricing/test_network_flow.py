@@ -94,10 +94,7 @@ def test_random_networks_all_pairs(seed: int, load: float) -> None:
     space = space_of_pairs(tails, heads, origins[kept], sinks[kept], capacity)
     rates = rng.uniform(0.0, 1.0, kept.sum())
     # The shortest ways, scaled to the load wanted, are a feasible allocation to compare with.
-    direct = space.cheapest(np.ones(tails.size), np.full(rates.size, np.inf))
-    loads = np.zeros(tails.size)
-    for k in range(rates.size):
-        loads[direct[2][direct[1][k] : direct[1][k + 1]]] += rates[k]
+    loads = space.cheapest(np.ones(tails.size), rates)[1]
     scale = load / (loads / capacity).max()
     law = mm1(capacity, sojourn=bool(seed % 2))
     found = least_cost(space, social_costs(law), rates * scale)
