@@ -28,8 +28,8 @@ CHANGE = 0.05
 SEED = 1
 
 HOW = (
-    "install it with .venv/bin/pip install topohub (the extra `bench`), or clone github.com/piotrjurkiewicz/topohub, which "
-    "holds SNDlib's germany50 and the Gabriel graphs, and put it on PYTHONPATH"
+    "install it with .venv/bin/pip install topohub (the extra `bench`), or clone github.com/piotrjurkiewicz/topohub, "
+    "which holds SNDlib's germany50 and the Gabriel graphs, and put it on PYTHONPATH"
 )
 """How to get the topologies."""
 

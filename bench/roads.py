@@ -18,8 +18,8 @@ PATIENCE = 20_000
 """Iterations that the peer may take."""
 
 HOW = (
-    "install it with .venv/bin/pip install aequilibrae; no extra of ours brings it, for its licence adds to MIT's that the "
-    "documentation of work done with it has to name it"
+    "install it with .venv/bin/pip install aequilibrae; no extra of ours brings it, for its licence adds to MIT's that "
+    "the documentation of work done with it has to name it"
 )
 """How to get the peer."""
 
