@@ -63,6 +63,14 @@ def scenario_of_node_link(data: dict[str, Any], path: Path) -> Scenario:
             problems.append(f"{key}: found {units.shown(data.get(key))}; accepted: a list of mappings")
     if problems:
         raise ScenarioError(str(path), problems)
+    names = [part.get("id") for part in data["nodes"]]
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            problems.append(f"nodes[{index}].id: found {units.shown(name)}; accepted: a name")
+        elif name in names[:index]:
+            problems.append(f"nodes[{index}].id: found {name!r} twice; accepted: each id once")
+    if problems:
+        raise ScenarioError(str(path), problems)
     nodes = {part.get("id"): {key: part[key] for key in part if key != "id"} for part in data["nodes"]}
     form = {**data["graph"], "nodes": nodes, "links": [_link(edge) for edge in data["edges"]]}
     return parse(yaml.safe_dump(form, sort_keys=False), path)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pricing.errors import ScenarioError
 from pricing.joint.feasible import least_top_utilization
@@ -259,6 +263,8 @@ def test_a_wrong_choice_is_said_at_once(fit: Fit, expected: list[str]) -> None:
          ["node 1: latitude: found 91", "edge 1 - 2: capacity: found -1", "edge 1 - 2: length: found '5 ms'",
           "demands: found '3', which is no node"]),
         ("a.xml", "<network>", ["is not XML: no element found in line 1"]),
+        ("a.xml", "<x:network/>", ["is not XML: unbound prefix"]),
+        ("a.xml", "<?xml version='1.0' encoding='ISO-8'?><network/>", ["is not XML: unknown encoding: ISO-8"]),
         ("a.xml", "<network><a/></network>", ["has no <nodes> and <links>"]),
         ("a.xml", "<a>" * 65 + "</a>" * 65, ["is nested deeper than 64"]),
         ("a.xml", SNDLIB.replace("<target>Ost<", "<target>Osst<").replace(">40.0<", ">forty<").replace(">6<", "><"),
@@ -300,5 +306,30 @@ def test_a_scenario_of_its_own_comes_back_whole(tmp_path: Path) -> None:
     after = read(str(written(tmp_path, "two.json", as_json(before))))
     assert isinstance(after, Scenario)
     assert (after.network, after.control, after.provenance) == (before.network, before.control, before.provenance)
+    twice = as_json(before).replace('"id": "Left"', '"id": "Right"').replace('"id": "North"', '"id": []')
+    found = refused(written(tmp_path, "twice.json", twice))
+    assert found == [
+        "nodes[1].id: found []; accepted: a name", "nodes[2].id: found 'Right' twice; accepted: each id once"
+    ]  # fmt: skip
     broken = as_json(before).replace('"capacity": 1500000.0', '"capacity": "wide"')
     assert refused(written(tmp_path, "broken.json", broken))[0].startswith("links[1].capacity: found 'wide'")
+
+
+KEYS = st.sampled_from(["id", "source", "target", "capacity", "dist", "name", "pos", "latitude", "demands", "sessions"])
+LEAVES = st.none() | st.booleans() | st.integers(-1, 3) | st.floats() | st.sampled_from(["0", "1", "5 ms", "é"])
+DATA = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=8
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(nodes=st.lists(DATA, max_size=3), edges=st.lists(DATA, max_size=2), attributes=DATA, alike=DATA)
+def test_nothing_ends_in_a_traceback(nodes: list[Any], edges: list[Any], attributes: Any, alike: Any) -> None:
+    good = [{"id": number, "name": alike, "pos": alike} for number in (0, 1)]
+    joined = [{"source": 0, "target": 1, "capacity": alike, "dist": alike}]
+    parts = {"nodes": [*good, *nodes], "edges": [*joined, *edges], "graph": attributes}
+    with TemporaryDirectory() as home, contextlib.suppress(ScenarioError):
+        for data in (parts, {**parts, "nodes": good, "edges": joined, "graph": {"demands": attributes}}):
+            found = read(str(written(Path(home), "x.json", json.dumps(data))))
+            if isinstance(found, Survey):
+                fitted(found, Fit(servers=1))

@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
+from io import BytesIO
 from typing import Any
+from warnings import catch_warnings
 
 import networkx as nx
 
@@ -213,7 +215,8 @@ def graph_of_graphml(content: bytes, source: str) -> nx.Graph[Any]:
         When networkx cannot read it.
     """
     try:
-        graph: nx.Graph[Any] = nx.parse_graphml(content.decode("utf-8"))
+        with catch_warnings(action="ignore"):  # of attributes without a type, which are text then
+            graph: nx.Graph[Any] = nx.read_graphml(BytesIO(content))
     except (nx.NetworkXException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScenarioError(source, [f"is no GraphML that can be read: {error}; accepted: GraphML"]) from error
     return graph

@@ -22,8 +22,15 @@ def element(content: bytes, source: str) -> ElementTree.Element:
     ScenarioError
         When it is not XML, declares a document type or an entity, or is nested deeper than `DEEPEST`.
     """
-    _scan(content, source)
-    return ElementTree.fromstring(content)
+    accepted = "accepted: a whole XML document"
+    try:
+        _scan(content, source)
+        return ElementTree.fromstring(content)
+    except expat.ExpatError as error:
+        reason = f"{expat.ErrorString(error.code)} in line {error.lineno}"
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        reason = str(error)  # names that are not declared, an encoding that there is not
+    raise ScenarioError(source, [f"is not XML: {reason}; {accepted}"])
 
 
 def tag(node: ElementTree.Element) -> str:
@@ -55,10 +62,4 @@ def _scan(content: bytes, source: str) -> None:
     parser.EntityDeclHandler = refuse
     parser.StartElementHandler = down
     parser.EndElementHandler = up
-    try:
-        parser.Parse(content, True)
-    except expat.ExpatError as error:
-        accepted = "accepted: a whole XML document"
-        raise ScenarioError(
-            source, [f"is not XML: {expat.ErrorString(error.code)} in line {error.lineno}; {accepted}"]
-        ) from error
+    parser.Parse(content, True)
