@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
     import socket
 
     from controller.app import Controller, serve_control, set_up_log
-    from controller.compile import Fabric
+    from controller.fabric import Fabric
     from controller.metrics import Exporter
     from controller.openflow import Switchboard
     from controller.plant import network_from_json, plant_from_json

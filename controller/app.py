@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import structlog
 
 from controller import tick
-from controller.compile import Fabric
+from controller.fabric import Fabric
 from controller.metrics import Exporter
 from controller.openflow import Switchboard
 from pricing.errors import MeasurementError, WardropError

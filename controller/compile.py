@@ -1,8 +1,8 @@
 """From an allocation to the rules of every switch.
 
-The **fabric** is what does not change in a run: the network, its plant, and from both the rules that tell packets
-apart (table 0), stamp labels (3) and carry packets of no session by shortest path (5). A **deal** says for each
-session which route each slot has. Together with the numbers of the paths they give the rule set; nothing is sent here.
+From the fabric alone come the rules that tell packets apart (table 0), stamp labels (3), carry packets of no session by
+shortest path (5) and lead around links that fail. A **deal** says for each session which route each slot has. Together
+with the numbers of the paths they give the rule set; nothing is sent here.
 
 A request's packets get the path of their slot at the ingress. The answer has the same slot, because the hash is
 symmetric, and goes back along the links that the request came by; where these have no opposite, or the slot has since
@@ -11,12 +11,11 @@ gone to another server, it goes back by the shortest path.
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
+from controller.bypass import bypasses, towards
+from controller.fabric import Fabric, Placed
 from controller.labels import PREFIX, PREFIX_MATCH, Labels, Path, label
 from controller.pipeline import (
     ADMIT,
@@ -34,7 +33,7 @@ from controller.pipeline import (
     STAMP,
     declare,
 )
-from controller.plant import HostPlant, Plant
+from controller.plant import HostPlant
 from controller.rules import (
     GATEWAY_MAC,
     IN_PORT,
@@ -53,11 +52,7 @@ from controller.rules import (
     Value,
     rule_set,
 )
-from pricing.errors import RuleError
-from pricing.network import Allocation, Network, Route, Session
-
-Placed = tuple[str, Rule]
-"""A switch's name, and a rule for it."""
+from pricing.network import Session
 
 Deals = Mapping[str, Sequence[int]]
 """For each session the route number of each slot."""
@@ -69,167 +64,68 @@ def _match(**fields: Value | tuple[Value, Value]) -> Match:
     return tuple(sorted(fields.items()))
 
 
-@dataclass(frozen=True, eq=False)
-class Fabric:
-    """A network, its plant, and all that follows from them alone."""
+@lru_cache(maxsize=64)
+def standing_rules(fabric: Fabric) -> tuple[Placed, ...]:
+    """The rules that an allocation does not change: groups, tables 0, 3 and 5."""
+    return (*bypasses(fabric), *_admit(fabric), *_sessions(fabric), *_stamp(fabric), *_background(fabric))
 
-    network: Network
-    plant: Plant
-    slots: int
 
-    @cached_property
-    def back_numbers(self) -> dict[tuple[str, str], int]:
-        """`metadata` of the answers of each (session, host that answers)."""
-        pairs = sorted((session.name, end) for session in self.network.sessions for end in self.plant.ends(session))
-        return {pair: BACK | number for number, pair in enumerate(pairs, 1)}
+def _admit(fabric: Fabric) -> Iterator[Placed]:
+    """Tell packets apart: ARP of hosts, labels of our own and of others, packets of no session."""
+    for name in fabric.plant.switches:
+        gateway = _match(eth_type=ETH_IP, eth_dst=GATEWAY_MAC)
+        yield name, declare(ADMIT, 400, gateway, Goto(BACKGROUND))
+        yield name, declare(ADMIT, 200, _match(eth_dst=PREFIX_MATCH))
+        yield name, declare(ADMIT, 100, _match(eth_type=ETH_IP), Goto(BACKGROUND))
+        for port in sorted(fabric.plant.switches[name].ports.values()):
+            yield name, declare(ADMIT, 300, _match(in_port=port, eth_dst=PREFIX_MATCH), Goto(FORWARD))
+    for host in fabric.plant.hosts.values():
+        request = _match(in_port=host.port, eth_type=ETH_ARP, arp_op=ARP_REQUEST)
+        yield host.node, declare(ADMIT, 500, request, *ARP_ANSWER)
+        yield plain_rule(host)
 
-    @cached_property
-    def session_numbers(self) -> dict[str, int]:
-        """`metadata` of each session's packets."""
-        return {session.name: number for number, session in enumerate(self.network.sessions, 1)}
 
-    @cached_property
-    def sources(self) -> frozenset[str]:
-        """Names of the hosts where sessions start."""
-        return frozenset(self.plant.source(session) for session in self.network.sessions)
+def _sessions(fabric: Fabric) -> Iterator[Placed]:
+    """Requests at their ingress, answers where the server is."""
+    for session in fabric.network.sessions:
+        yield request_rule(fabric, session)
+        for end in fabric.plant.ends(session):
+            yield answer_rule(fabric, session, end)
 
-    @cached_property
-    def sessions(self) -> dict[str, Session]:
-        """Sessions by name."""
-        return {session.name: session for session in self.network.sessions}
 
-    def next_hops(self, targets: Iterable[str]) -> dict[str, str]:
-        """Next node from each node on a shortest path (in links) to the nearest target; ties by name."""
-        distance = dict.fromkeys(targets, 0)
-        hops: dict[str, str] = {}
-        queue = deque(sorted(distance))
-        while queue:
-            node = queue.popleft()
-            for before in sorted(self.network.graph.predecessors(node)):
-                if before not in distance:
-                    distance[before] = distance[node] + 1
-                    queue.append(before)
-                if distance[before] == distance[node] + 1 and node < hops.get(before, node + "\0"):
-                    hops[before] = node
-        return hops
+def _stamp(fabric: Fabric) -> Iterator[Placed]:
+    """Write the label; a TCP packet of a session pins its connection first."""
+    stamp = (
+        Load("eth_dst", PREFIX << 32, bits=48),
+        Move("reg1", "eth_dst", 16, first=16),
+        Goto(FORWARD),
+    )
+    learn = Learn(PINS, "reg1", PIN_IDLE_S, priority=100)
+    connection = _match(metadata=(0, BACK), eth_type=ETH_IP, ip_proto=IP_TCP)
+    for name in fabric.plant.switches:
+        yield name, declare(STAMP, 20, connection, learn, *stamp)
+        yield name, declare(STAMP, 10, (), *stamp)
 
-    def shortest(self, source: str, target: str) -> tuple[str, ...]:
-        """Nodes of the shortest path between two nodes.
 
-        Raises
-        ------
-        RuleError
-            When there is none.
-        """
-        hops = self.next_hops([target])
-        nodes = [source]
-        while nodes[-1] != target:
-            if nodes[-1] not in hops:
-                raise RuleError(
-                    f"no way from {source} to {target} for answers; add the links of the opposite direction"
-                )
-            nodes.append(hops[nodes[-1]])
-        return tuple(nodes)
+def _background(fabric: Fabric) -> Iterator[Placed]:
+    """Packets of no session, by shortest path to a host, or to the nearest server of a service."""
+    for name, host in fabric.plant.hosts.items():
+        yield from _carry(fabric, host.ip, [name])
+    for session in fabric.network.sessions:
+        if session.kind == "anycast":
+            yield from _carry(fabric, fabric.plant.address(session), session.destinations)
 
-    def there(self, route: Route) -> Path:
-        """The path that packets of a route take."""
-        session = self.sessions[route.session]
-        end = route.server or self.plant.ends(session)[0]
-        return Path(route.session, False, route.nodes or (session.source,), end)
 
-    def back(self, path: Path) -> Path:
-        """The way of the answers to packets that came along a path."""
-        session = self.sessions[path.session]
-        nodes = path.nodes[::-1]
-        if any((a, b) not in self.network.link_index for a, b in itertools.pairwise(nodes)):
-            return self.fallback(session, path.host)
-        return Path(session.name, True, nodes, self.plant.source(session))
-
-    @cached_property
-    def fallbacks(self) -> dict[tuple[str, str], Path]:
-        """The shortest way back of each session from each of its ends."""
-        return {
-            (session.name, end): Path(
-                session.name,
-                True,
-                self.shortest(self.plant.hosts[end].node, session.source),
-                self.plant.source(session),
-            )
-            for session in self.network.sessions
-            for end in self.plant.ends(session)
-        }
-
-    def fallback(self, session: Session, end: str) -> Path:
-        """The way back of what has no better."""
-        return self.fallbacks[session.name, end]
-
-    def route_name(self, path: Path) -> str:
-        """The route that a path carries out, as `str(route)` has it."""
-        way = ">".join(path.nodes) if len(path.nodes) > 1 else "here"
-        return f"{way}@{path.host}" if self.sessions[path.session].kind == "anycast" else way
-
-    def paths(self, allocation: Allocation) -> list[Path]:
-        """Every path that an allocation may use, there and back."""
-        there = [self.there(route) for route, _ in allocation]
-        return sorted({*there, *map(self.back, there), *self.fallbacks.values()})
-
-    @cached_property
-    def standing_rules(self) -> tuple[Placed, ...]:
-        """The rules that an allocation does not change: tables 0, 3 and 5."""
-        return (*self._admit(), *self._sessions(), *self._stamp(), *self._background())
-
-    def _admit(self) -> Iterator[Placed]:
-        """Tell packets apart: ARP of hosts, labels of our own and of others, packets of no session."""
-        for name in self.plant.switches:
-            gateway = _match(eth_type=ETH_IP, eth_dst=GATEWAY_MAC)
-            yield name, declare(ADMIT, 400, gateway, Goto(BACKGROUND))
-            yield name, declare(ADMIT, 200, _match(eth_dst=PREFIX_MATCH))
-            yield name, declare(ADMIT, 100, _match(eth_type=ETH_IP), Goto(BACKGROUND))
-            for port in sorted(self.plant.switches[name].ports.values()):
-                yield name, declare(ADMIT, 300, _match(in_port=port, eth_dst=PREFIX_MATCH), Goto(FORWARD))
-        for host in self.plant.hosts.values():
-            request = _match(in_port=host.port, eth_type=ETH_ARP, arp_op=ARP_REQUEST)
-            yield host.node, declare(ADMIT, 500, request, *ARP_ANSWER)
-            yield plain_rule(host)
-
-    def _sessions(self) -> Iterator[Placed]:
-        """Requests at their ingress, answers where the server is."""
-        for session in self.network.sessions:
-            yield request_rule(self, session)
-            for end in self.plant.ends(session):
-                yield answer_rule(self, session, end)
-
-    def _stamp(self) -> Iterator[Placed]:
-        """Write the label; a TCP packet of a session pins its connection first."""
-        stamp = (
-            Load("eth_dst", PREFIX << 32, bits=48),
-            Move("reg1", "eth_dst", 16, first=16),
-            Goto(FORWARD),
-        )
-        learn = Learn(PINS, "reg1", PIN_IDLE_S, priority=100)
-        connection = _match(metadata=(0, BACK), eth_type=ETH_IP, ip_proto=IP_TCP)
-        for name in self.plant.switches:
-            yield name, declare(STAMP, 20, connection, learn, *stamp)
-            yield name, declare(STAMP, 10, (), *stamp)
-
-    def _background(self) -> Iterator[Placed]:
-        """Packets of no session, by shortest path to a host, or to the nearest server of a service."""
-        for name, host in self.plant.hosts.items():
-            yield from self._carry(host.ip, [name])
-        for session in self.network.sessions:
-            if session.kind == "anycast":
-                yield from self._carry(self.plant.address(session), session.destinations)
-
-    def _carry(self, address: str, ends: Iterable[str]) -> Iterator[Placed]:
-        match = _match(eth_type=ETH_IP, ipv4_dst=address)
-        at: dict[str, HostPlant] = {}
-        for end in sorted(ends):
-            at.setdefault(self.plant.hosts[end].node, self.plant.hosts[end])
-        for host in at.values():
-            yield leave_rule(address, host)
-        for node, after in self.next_hops(at).items():
-            if node not in at:
-                yield node, declare(BACKGROUND, 10, match, Output(self.plant.switches[node].ports[after]))
+def _carry(fabric: Fabric, address: str, ends: Iterable[str]) -> Iterator[Placed]:
+    match = _match(eth_type=ETH_IP, ipv4_dst=address)
+    at: dict[str, HostPlant] = {}
+    for end in sorted(ends):
+        at.setdefault(fabric.plant.hosts[end].node, fabric.plant.hosts[end])
+    for host in at.values():
+        yield leave_rule(address, host)
+    for node, after in fabric.next_hops(at).items():
+        if node not in at:
+            yield node, declare(BACKGROUND, 10, match, towards(fabric, node, after))
 
 
 ARP_ANSWER: tuple[Action, ...] = (
@@ -285,9 +181,9 @@ def forward_rules(fabric: Fabric, labels: Labels, path: Path) -> tuple[Placed, .
 @lru_cache(maxsize=1 << 16)
 def _forward_rules(fabric: Fabric, path: Path, number: int) -> tuple[Placed, ...]:
     match = _match(eth_dst=(label(number), LABEL_MASK))
-    switches, host, counted = fabric.plant.switches, fabric.plant.hosts[path.host], not path.back
+    host, counted = fabric.plant.hosts[path.host], not path.back
     rules = [
-        (node, declare(FORWARD, 10, match, Output(switches[node].ports[after]), counted=counted and place == 0))
+        (node, declare(FORWARD, 10, match, towards(fabric, node, after), counted=counted and place == 0))
         for place, (node, after) in enumerate(zip(path.nodes, path.nodes[1:], strict=False))
     ]
     restore = SetField("eth_dst", host.mac)
@@ -346,7 +242,7 @@ def compile_rules(fabric: Fabric, labels: Labels, deals: Deals) -> RuleSet:
     """
 
     def rules() -> Iterator[Placed]:
-        yield from fabric.standing_rules
+        yield from standing_rules(fabric)
         for path in labels.paths:
             yield from forward_rules(fabric, labels, path)
         for session in fabric.network.sessions:

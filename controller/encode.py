@@ -1,4 +1,4 @@
-"""Rules as bytes: the flow-mods of OpenFlow 1.3, quickly.
+"""Rules and groups as bytes: the messages of OpenFlow 1.3, quickly.
 
 The framework's parser writes matches and actions; the message around them is put together here. Rules that differ in
 one number share their match or their actions with others, so both are written once and kept: a change of a slot is
@@ -12,13 +12,41 @@ from functools import lru_cache
 from typing import Any
 
 from controller.framework import Framework
-from controller.rules import Action, Change, Goto, Learn, Load, Match, Move, Multipath, Output, Resubmit, SetField
+from controller.rules import (
+    Action,
+    Change,
+    Goto,
+    Group,
+    Learn,
+    Load,
+    Match,
+    Move,
+    Multipath,
+    Output,
+    PopVlan,
+    PushVlan,
+    Resubmit,
+    SetField,
+    ToGroup,
+)
 
 SYMMETRIC_L3L4_UDP = 3
 """Nicira's hash of addresses, protocol and ports, UDP's included; the frameworks have no name for it."""
 
 _HEADER = struct.Struct("!BBHIQQBBHHHIIIHxx")
 """An OpenFlow header, then ofp_flow_mod up to its match (OpenFlow 1.3.5, 7.3.4.1)."""
+
+_GROUP_HEADER = struct.Struct("!BBHIHBxI")
+"""An OpenFlow header, then ofp_group_mod (7.3.4.2)."""
+
+_BUCKET = struct.Struct("!HHIIxxxx")
+"""ofp_bucket: its length, a weight that only other kinds of group use, the port and the group that it watches."""
+
+VLAN = 0x8100
+"""EtherType of a VLAN tag (IEEE 802.1Q)."""
+
+ADD_OR_MODIFY_GROUP = 0x8000
+"""Open vSwitch's command to add a group, or change it where it is there already: sending it twice is harmless."""
 
 _KEPT = 1 << 18
 """Matches, and lists of actions, that are kept as bytes."""
@@ -39,8 +67,10 @@ class Encoder:
         self._instructions = lru_cache(_KEPT)(self._written_instructions)
 
     def change(self, change: Change, xid: int) -> bytes:
-        """The message that adds, modifies or deletes one rule."""
-        rule = change.rule
+        """The message that adds, modifies or deletes one rule or group."""
+        rule = change.entry
+        if isinstance(rule, Group):
+            return self._group(rule, change.kind == "delete", xid)
         instructions = b"" if change.kind == "delete" else self._instructions(rule.actions)
         command = self._commands[change.kind]
         return self._message(
@@ -62,6 +92,24 @@ class Encoder:
             *(of.OFP_NO_BUFFER, of.OFPP_ANY, of.OFPG_ANY, 0),
         )
         return head + match + instructions
+
+    def _group(self, group: Group, delete: bool, xid: int) -> bytes:
+        of = self.framework.ofproto
+        body = b""
+        for bucket in () if delete else group.buckets:
+            actions = self._written_actions(bucket.actions)
+            body += _BUCKET.pack(_BUCKET.size + len(actions), 0, bucket.watch or of.OFPP_ANY, of.OFPG_ANY) + actions
+        command = of.OFPGC_DELETE if delete else ADD_OR_MODIFY_GROUP
+        kind = {"failover": of.OFPGT_FF, "all": of.OFPGT_ALL}[group.kind]
+        length = _GROUP_HEADER.size + len(body)
+        head = _GROUP_HEADER.pack(of.OFP_VERSION, of.OFPT_GROUP_MOD, length, xid, command, kind, group.number)
+        return head + body
+
+    def _written_actions(self, actions: tuple[Action, ...]) -> bytes:
+        buffer = bytearray()
+        for action in actions:
+            self._action(action).serialize(buffer, len(buffer))
+        return bytes(buffer)
 
     def _written_match(self, match: Match) -> bytes:
         buffer = bytearray()
@@ -92,6 +140,12 @@ class Encoder:
             case Multipath(slots, field):
                 # basis 0; algorithm 0 is modulo_n; the last slot is named, not their number
                 return parser.NXActionMultipath(SYMMETRIC_L3L4_UDP, 0, 0, slots - 1, 0, _bits(0, 16), field)
+            case PushVlan():
+                return parser.OFPActionPushVlan(VLAN)
+            case PopVlan():
+                return parser.OFPActionPopVlan()
+            case ToGroup(number):
+                return parser.OFPActionGroup(number)
             case Resubmit(table):
                 return parser.NXActionResubmitTable(table_id=table)
             case Learn():

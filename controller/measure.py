@@ -24,7 +24,8 @@ from typing import Literal
 
 import numpy as np
 
-from controller.compile import Fabric, Placed, answer_rule, forward_rules, leave_rule, plain_rule, request_rule
+from controller.compile import answer_rule, forward_rules, leave_rule, plain_rule, request_rule
+from controller.fabric import Fabric, Placed
 from controller.labels import Labels
 from pricing.network import Link, Session
 from pricing.values import FloatArray, Loads

@@ -1,9 +1,9 @@
 """The one place that sends: a delta becomes messages in a safe order, and each is acknowledged before the next phase.
 
 A packet meets the tables from the first to the last, and switches from the ingress to the egress. So rules are added
-from the end: where labels lead (tables 5, 4, 3), then the slots that name labels (2) and what takes labelled packets
-in from another switch (0), then what admits packets of hosts (0). After each phase every switch answers a barrier.
-Deletes come last, in the opposite order. A packet never meets a rule that leads to nothing.
+from the end: groups, where labels lead (tables 5, 4, 3), then the slots that name labels (2) and what takes labelled
+packets in from another switch (0), then what admits packets of hosts (0). After each phase every switch answers a
+barrier. Deletes come last, in the opposite order. A packet never meets a rule that leads to nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from controller.encode import Encoder
 from controller.framework import Framework
 from controller.measure import Count, Key
 from controller.pipeline import ADMIT, FORWARD, SLOTS
-from controller.rules import Change, Delta, Goto, Rule
+from controller.rules import Change, Delta, Entry, Goto, Group
 from pricing.errors import InstallError
 
 Phase = tuple[Change, ...]
@@ -32,18 +32,20 @@ def phases(delta: Delta) -> tuple[Phase, ...]:
 
     Within a phase the order does not matter: what one phase adds is reached only through a later one.
     """
-    adds: list[list[Change]] = [[], [], []]
-    deletes: list[list[Change]] = [[], [], []]
+    adds: list[list[Change]] = [[], [], [], []]
+    deletes: list[list[Change]] = [[], [], [], []]
     for change in delta:
-        (deletes if change.kind == "delete" else adds)[_stage(change.rule)].append(change)
+        (deletes if change.kind == "delete" else adds)[_stage(change.entry)].append(change)
     return tuple(tuple(phase) for phase in [*adds, *deletes[::-1]] if phase)
 
 
-def _stage(rule: Rule) -> int:
-    """When a rule is added: where labels lead (0); what names labels, or takes them in from a switch (1); the rest."""
-    if rule.table == ADMIT:
-        return 1 if rule.actions in ((), (Goto(FORWARD),)) else 2
-    return 1 if rule.table == SLOTS else 0
+def _stage(entry: Entry) -> int:
+    """When it is added: groups (0); where labels lead (1); what names labels, or takes them in (2); the rest (3)."""
+    if isinstance(entry, Group):
+        return 0
+    if entry.table == ADMIT:
+        return 2 if entry.actions in ((), (Goto(FORWARD),)) else 3
+    return 2 if entry.table == SLOTS else 1
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 | table | meaning | matches | leads to |
 |---|---|---|---|
-| 0 `ADMIT` | tell ARP, sessions, labelled and other packets apart; choose the slot | port, addresses | 1, 2, 4, 5 |
+| 0 `ADMIT` | tell packets apart: ARP, sessions, labels, bypasses; choose the slot | port, addresses, VLAN | 1, 2, 4, 5 |
 | 1 `PINS` | learned: the route of an open TCP connection | TCP addresses and ports | back |
 | 2 `SLOTS` | the route of a slot | session, slot | 3 |
 | 3 `STAMP` | write the route's label into the packet, learn pins | session, protocol | 4 |
@@ -18,7 +18,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from controller.rules import Action, Goto, Learn, Load, Match, Move, Multipath, Output, Resubmit, Rule, SetField
+from controller.rules import (
+    Action,
+    Goto,
+    Learn,
+    Load,
+    Match,
+    Move,
+    Multipath,
+    Output,
+    PopVlan,
+    Resubmit,
+    Rule,
+    SetField,
+    ToGroup,
+)
 from pricing.errors import RuleError
 
 ADMIT, PINS, SLOTS, STAMP, FORWARD, BACKGROUND = range(6)
@@ -50,16 +64,16 @@ def _law(name: str, matches: str, actions: tuple[type, ...], writes: str = "", l
 LAWS: dict[int, TableLaw] = {
     ADMIT: _law(
         "admit",
-        "in_port eth_type eth_dst arp_op ipv4_src ipv4_dst",
-        (Output, SetField, Load, Move, Multipath, Resubmit, Goto),
+        "in_port vlan_vid eth_type eth_dst arp_op ipv4_src ipv4_dst",
+        (Output, SetField, Load, Move, Multipath, Resubmit, PopVlan, Goto),
         "eth_dst eth_src arp_op arp_sha arp_tha arp_spa arp_tpa metadata reg2 reg3",
         (PINS, SLOTS, FORWARD, BACKGROUND),
     ),
     PINS: _law("pins", "eth_type ip_proto ipv4_src ipv4_dst tcp_src tcp_dst", (Load,), "reg1"),
     SLOTS: _law("slots", "metadata reg1 reg2", (Load, Goto), "reg1", (STAMP,)),
     STAMP: _law("stamp", "metadata eth_type ip_proto", (Load, Move, Learn, Goto), "eth_dst", (PINS, FORWARD)),
-    FORWARD: _law("forward", "eth_dst", (SetField, Output), "eth_dst"),
-    BACKGROUND: _law("background", "eth_type ipv4_dst", (SetField, Output), "eth_dst"),
+    FORWARD: _law("forward", "eth_dst", (SetField, Output, ToGroup), "eth_dst"),
+    BACKGROUND: _law("background", "eth_type ipv4_dst", (SetField, Output, ToGroup), "eth_dst"),
 }
 
 

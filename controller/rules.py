@@ -2,9 +2,11 @@
 
 A **rule** is one entry of one table of one switch: a priority, a match and actions. It is identified by table,
 priority and match; its **cookie** is a hash of these, so a counter that a switch reports finds its rule again. A
-**rule set** holds the rules of every switch. A **delta** is what turns one rule set into another: rules to add, to
-modify (same identity, other actions) and to delete. Everything is sorted, so equal input gives equal output, and the
-delta between equal rule sets is empty: applying twice changes nothing.
+**group** is a list of buckets of actions that rules send packets to: it uses the first bucket whose port is alive, or
+copies the packet to all of them. A **rule set** holds the rules and groups of every switch. A **delta** is what turns
+one rule set into another: entries to add, to modify (same identity, other actions) and to delete. Everything is
+sorted, so equal input gives equal output, and the delta between equal rule sets is empty: applying twice changes
+nothing.
 """
 
 from __future__ import annotations
@@ -92,6 +94,23 @@ class Learn:
 
 
 @dataclass(frozen=True)
+class PushVlan:
+    """Give the packet a VLAN tag; `SetField("vlan_vid", ...)` says which."""
+
+
+@dataclass(frozen=True)
+class PopVlan:
+    """Take the VLAN tag off."""
+
+
+@dataclass(frozen=True)
+class ToGroup:
+    """Do what the group of that number says; a packet's last action before `Goto`."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Goto:
     """Go on in a later table; always last."""
 
@@ -106,7 +125,7 @@ class Unknown:
 DOUBTED: tuple[Unknown, ...] = (Unknown(),)
 """The actions of a rule that may or may not be there."""
 
-Action = Output | SetField | Load | Move | Multipath | Resubmit | Learn | Goto | Unknown
+Action = Output | SetField | Load | Move | Multipath | Resubmit | Learn | PushVlan | PopVlan | ToGroup | Goto | Unknown
 
 
 @dataclass(frozen=True)
@@ -131,44 +150,81 @@ class Rule:
         return f"table {self.table} priority {self.priority} {match}"
 
 
-Table = Mapping[int, Rule]
-"""The rules of one switch by cookie."""
+@dataclass(frozen=True)
+class Bucket:
+    """Actions of a group; a failover group uses them while the port `watch` is alive."""
+
+    actions: tuple[Action, ...]
+    watch: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Buckets under a number: 'failover' uses the first whose port is alive, 'all' gives each a copy of the packet."""
+
+    number: int
+    kind: Literal["failover", "all"]
+    buckets: tuple[Bucket, ...]
+
+    @property
+    def cookie(self) -> int:
+        """What identifies it beside the rules, whose cookies have 64 bits."""
+        return 1 << 64 | self.number
+
+    def __str__(self) -> str:
+        return f"group {self.number} ({self.kind})"
+
+
+Entry = Rule | Group
+
+Table = Mapping[int, Entry]
+"""The rules and groups of one switch by cookie."""
 
 RuleSet = Mapping[str, Table]
-"""The rules of every switch, by its name."""
+"""The rules and groups of every switch, by its name."""
 
 
-def rule_set(rules: Iterable[tuple[str, Rule]], switches: Iterable[str]) -> dict[str, dict[int, Rule]]:
-    """Put rules into a set, an entry for each switch.
+def rule_set(entries: Iterable[tuple[str, Entry]], switches: Iterable[str]) -> dict[str, dict[int, Entry]]:
+    """Put rules and groups into a set, a table for each switch.
 
     Raises
     ------
     RuleError
-        When two rules of one switch have the same table, priority and match but do different things.
+        When two rules of one switch have the same table, priority and match, or two groups the same number, but do
+        different things.
     """
-    found: dict[str, dict[int, Rule]] = {name: {} for name in sorted(switches)}
-    for switch, rule in rules:
-        other = found[switch].setdefault(rule.cookie, rule)
-        if other is not rule and other != rule:
-            raise RuleError(f"switch {switch}, {rule}: declared twice, once to do {other.actions}, once {rule.actions}")
+    found: dict[str, dict[int, Entry]] = {name: {} for name in sorted(switches)}
+    for switch, entry in entries:
+        other = found[switch].setdefault(entry.cookie, entry)
+        if other is not entry and other != entry:
+            raise RuleError(f"switch {switch}, {entry}: declared twice, once to do {_does(other)}, once {_does(entry)}")
     return found
+
+
+def _does(entry: Entry) -> object:
+    return entry.actions if isinstance(entry, Rule) else entry.buckets
+
+
+def doubtful(entry: Entry) -> Entry:
+    """The entry when it may or may not be there, or do something else."""
+    return replace(entry, actions=DOUBTED) if isinstance(entry, Rule) else replace(entry, buckets=())
 
 
 @dataclass(frozen=True)
 class Change:
-    """One rule of one switch to add, modify or delete."""
+    """One rule or group of one switch to add, modify or delete."""
 
     kind: Literal["add", "modify", "delete"]
     switch: str
-    rule: Rule
+    entry: Entry
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.rule}"
+        return f"{self.kind} {self.entry}"
 
 
 @dataclass(frozen=True)
 class Delta:
-    """What turns one rule set into another, sorted by table, switch, priority and match."""
+    """What turns one rule set into another, sorted: groups first, then rules by table, switch, priority and match."""
 
     changes: tuple[Change, ...]
 
@@ -180,8 +236,10 @@ class Delta:
 
 
 def _order(change: Change) -> tuple[object, ...]:
-    rule = change.rule
-    return (rule.table, change.switch, -rule.priority, repr(rule.match), change.kind)
+    entry = change.entry
+    if isinstance(entry, Group):
+        return (-1, change.switch, entry.number, "", change.kind)
+    return (entry.table, change.switch, -entry.priority, repr(entry.match), change.kind)
 
 
 def diff(desired: RuleSet, installed: RuleSet) -> Delta:
@@ -197,37 +255,36 @@ def diff(desired: RuleSet, installed: RuleSet) -> Delta:
     changes: list[Change] = []
     for switch, wanted in desired.items():
         present = installed.get(switch, {})
-        for cookie, rule in wanted.items():
+        for cookie, entry in wanted.items():
             old = present.get(cookie)
-            if old is rule:  # nearly always: compiled rules are kept
+            if old is entry:  # nearly always: compiled rules are kept
                 continue
-            if old is None or old.actions == DOUBTED:
-                changes.append(Change("add", switch, rule))
-            elif old != rule:
-                changes.append(Change("modify", switch, rule))
-        changes.extend(Change("delete", switch, rule) for cookie, rule in present.items() if cookie not in wanted)
+            if old is None or old == doubtful(entry):
+                changes.append(Change("add", switch, entry))
+            elif old != entry:
+                changes.append(Change("modify", switch, entry))
+        changes.extend(Change("delete", switch, entry) for cookie, entry in present.items() if cookie not in wanted)
     return Delta(tuple(sorted(changes, key=_order)))
 
 
-def applied(installed: RuleSet, delta: Delta) -> dict[str, dict[int, Rule]]:
+def applied(installed: RuleSet, delta: Delta) -> dict[str, dict[int, Entry]]:
     """The rule set after every change of a delta was acknowledged."""
-    result = {switch: dict(rules) for switch, rules in installed.items()}
+    result = {switch: dict(entries) for switch, entries in installed.items()}
     for change in delta:
-        rules = result.setdefault(change.switch, {})
+        entries = result.setdefault(change.switch, {})
         if change.kind == "delete":
-            rules.pop(change.rule.cookie, None)
+            entries.pop(change.entry.cookie, None)
         else:
-            rules[change.rule.cookie] = change.rule
+            entries[change.entry.cookie] = change.entry
     return result
 
 
-def doubted(installed: RuleSet, delta: Delta) -> dict[str, dict[int, Rule]]:
-    """The rule set when a delta was sent and not acknowledged: each rule that it touches is there, and unknown.
+def doubted(installed: RuleSet, delta: Delta) -> dict[str, dict[int, Entry]]:
+    """The rule set when a delta was sent and not acknowledged: each entry that it touches is there, and unknown.
 
     The next difference then sends those that are wanted again, and deletes the others.
     """
-    result = {switch: dict(rules) for switch, rules in installed.items()}
+    result = {switch: dict(entries) for switch, entries in installed.items()}
     for change in delta:
-        unknown = replace(change.rule, actions=DOUBTED)
-        result.setdefault(change.switch, {})[unknown.cookie] = unknown
+        result.setdefault(change.switch, {})[change.entry.cookie] = doubtful(change.entry)
     return result

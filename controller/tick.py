@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from controller.compile import Fabric, compile_rules
+from controller.compile import compile_rules
+from controller.fabric import Fabric
 from controller.hashing import UDP, slots_of
 from controller.labels import Labels
 from controller.measure import EMPTY, Counts, Measured, Meter, Reader, read
 from controller.plant import FLOW_PORT, SERVICE_PORT
-from controller.rules import Delta, RuleSet, Unknown, applied, diff, doubted
+from controller.rules import Delta, RuleSet, applied, diff, doubted, doubtful
 from controller.slots import deal
 from pricing.errors import WardropError
 from pricing.joint.certificate import certify
@@ -148,8 +149,7 @@ def reconnected(state: State, switches: list[str]) -> State:
     """The state after switches came back: whether they kept their rules is not known."""
     installed = dict(state.installed)
     for name in switches:
-        rules = installed.get(name, {})
-        installed[name] = {cookie: replace(rule, actions=(Unknown(),)) for cookie, rule in rules.items()}
+        installed[name] = {cookie: doubtful(entry) for cookie, entry in installed.get(name, {}).items()}
     return replace(state, installed=installed)
 
 

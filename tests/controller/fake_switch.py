@@ -15,16 +15,21 @@ from controller.hashing import slot_of
 from controller.plant import Plant
 from controller.rules import (
     IN_PORT,
+    Action,
     Change,
     Goto,
+    Group,
     Learn,
     Load,
     Move,
     Multipath,
     Output,
+    PopVlan,
+    PushVlan,
     Resubmit,
     Rule,
     SetField,
+    ToGroup,
     Value,
 )
 
@@ -87,10 +92,15 @@ class FakeSwitch:
 
     ports: set[int]
     rules: dict[tuple[object, ...], Rule] = field(default_factory=dict)
+    groups: dict[int, Group] = field(default_factory=dict)
+    dead: set[int] = field(default_factory=set)
 
     def apply(self, change: Change) -> None:
         """Take one message, or refuse it."""
-        rule = change.rule
+        rule = change.entry
+        if isinstance(rule, Group):
+            self._apply_group(rule, change.kind == "delete")
+            return
         key = (rule.table, rule.priority, rule.match)
         if change.kind == "delete":
             self.rules.pop(key, None)
@@ -102,6 +112,20 @@ class FakeSwitch:
             if other_key != key and other_key[:2] == key[:2] and overlap(rule, other):
                 raise RefusedError(f"{rule}: overlaps {other}")
         self.rules[key] = rule
+
+    def _apply_group(self, group: Group, delete: bool) -> None:
+        """A group that goes takes the rules that send packets to it along."""
+        if delete:
+            self.groups.pop(group.number, None)
+            self.rules = {k: r for k, r in self.rules.items() if ToGroup(group.number) not in r.actions}
+            return
+        for bucket in group.buckets:
+            ports = [action.port for action in bucket.actions if isinstance(action, Output)] + [bucket.watch]
+            if not set(ports) <= self.ports | {0, IN_PORT}:
+                raise RefusedError(f"{group}: no such ports: {ports}")
+            if group.kind == "failover" and not bucket.watch:
+                raise RefusedError(f"{group}: a bucket that watches nothing is never alive")
+        self.groups[group.number] = group
 
     def _check(self, rule: Rule) -> None:
         match = dict(rule.match)
@@ -118,6 +142,8 @@ class FakeSwitch:
                 need = NEEDS.get(name)
                 if need and match.get(need[0]) != need[1]:
                     raise RefusedError(f"{rule}: {name} without {need}")
+            if isinstance(action, ToGroup) and action.number not in self.groups:
+                raise RefusedError(f"{rule}: no group {action.number}")
             if isinstance(action, Learn) and match.get("ip_proto") != 6:
                 raise RefusedError(f"{rule}: learns from what is not TCP")
 
@@ -131,13 +157,28 @@ class FakeSwitch:
         met = [rule for rule in self.rules.values() if rule.table == table and fits(rule, packet)]
         if not met:
             return
-        for action in max(met, key=lambda rule: rule.priority).actions:
+        self._act(max(met, key=lambda rule: rule.priority).actions, packet, out)
+
+    def _act(self, actions: tuple[Action, ...], packet: Packet, out: list[tuple[int, Packet]]) -> None:
+        for action in actions:
             match action:
                 case Output(to):
-                    if to != packet["in_port"]:  # a switch never sends a packet back unless told by IN_PORT
-                        out.append((packet["in_port"] if to == IN_PORT else to, dict(packet)))
+                    port = packet["in_port"] if to == IN_PORT else to
+                    if to != packet["in_port"] and port not in self.dead:  # never back unless told by IN_PORT
+                        out.append((port, dict(packet)))
+                case ToGroup(number_):
+                    group = self.groups[number_]
+                    alive = [bucket for bucket in group.buckets if bucket.watch not in self.dead]
+                    for bucket in alive[:1] if group.kind == "failover" else group.buckets:
+                        self._act(bucket.actions, dict(packet), out)
                 case SetField(name, value):
                     packet[name] = number(value)
+                case PushVlan():
+                    packet["vlan_vid"] = 0x1000
+                case PopVlan():
+                    del packet["vlan_vid"]
+                case Load("in_port_nxm", value):
+                    packet["in_port"] = value
                 case Load(name, value, first, bits):
                     mask = ((1 << bits) - 1) << first
                     packet[name] = packet.get(name, 0) & ~mask | value << first & mask
@@ -191,6 +232,12 @@ class FakeNetwork:
     def apply(self, change: Change) -> None:
         """Give a message to its switch."""
         self.switches[change.switch].apply(change)
+
+    def fail(self, a: str, b: str, works: bool = False) -> None:
+        """Let the cable between two nodes fail, or heal it."""
+        for one, other in ((a, b), (b, a)):
+            dead = self.switches[one].dead
+            (dead.discard if works else dead.add)(self.plant.switches[one].ports[other])
 
     def send(self, host: str, packet: Packet) -> list[Arrival]:
         """Everyone who receives what a host sends."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.compile import Fabric
+from controller.fabric import Fabric
 from controller.plant import HostPlant, Plant, SwitchPlant
 from pricing.network import Link, Network, Node, Server, Session
 

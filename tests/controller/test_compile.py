@@ -12,7 +12,8 @@ from fake_switch import FakeNetwork, Packet, number
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.compile import Fabric, compile_rules
+from controller.compile import compile_rules
+from controller.fabric import Fabric
 from controller.labels import Labels, Path, label
 from controller.openflow import phases
 from controller.pipeline import declare
@@ -150,6 +151,30 @@ def test_no_packet_is_lost_at_any_prefix_of_an_update(net: Network, seed: int, o
         check_everything(fake, fabric, allowed, labels)
 
 
+@settings(max_examples=15, deadline=None)
+@given(networks(), st.integers(0, 10**6))
+def test_a_link_that_fails_is_bypassed_before_anybody_decides(net: Network, seed: int) -> None:
+    fabric = small.fabric(net, 8)
+    rules, labels, _ = rules_of(fabric, some_allocation(net, seed), Labels(), {})
+    fake, plant = FakeNetwork(fabric.plant), fabric.plant
+    for change in diff(rules, {}):
+        fake.apply(change)
+    for a, b in sorted({tuple(sorted(link.key)) for link in net.links}):
+        fake.fail(a, b)
+        left = net.graph.copy()
+        left.remove_edges_from([(a, b), (b, a)])
+        if nx.is_strongly_connected(left):
+            for name, host in plant.hosts.items():
+                (arrival,) = fake.inject(plant.hosts["h-a"].node, 99, ip_packet("10.0.0.250", host.ip))
+                assert arrival.host == name
+            for path, given_number in labels.numbers.items():
+                packet = ip_packet("10.0.0.250", "10.9.0.1") | {"eth_dst": number(label(given_number))}
+                for before, node in pairwise(path.nodes):
+                    (arrival,) = fake.inject(node, plant.switches[node].ports[before], packet)
+                    assert (arrival.host, "vlan_vid" in arrival.packet) == (path.host, False)
+        fake.fail(a, b, works=True)
+
+
 def test_connections_stay_with_their_server_while_the_split_moves() -> None:
     net = small.network([("a", "b"), ("b", "c")], {"east": "c", "west": "a"}, ["b"])
     fabric = small.fabric(net, 64)
@@ -238,7 +263,10 @@ def test_doubted_rules_are_sent_again_or_deleted() -> None:
     kept, gone = (Rule(5, 10, (("eth_type", 0x800), ("ipv4_dst", ip)), (Output(1),)) for ip in ("10.0.0.1", "10.0.0.2"))
     delta = diff(rule_set([("s", kept), ("s", gone)], ["s"]), {})
     after = diff(rule_set([("s", kept)], ["s"]), doubted({}, delta))
-    assert sorted((change.kind, change.rule.match) for change in after) == [("add", kept.match), ("delete", gone.match)]
+    assert sorted((change.kind, change.entry.match) for change in after) == [
+        ("add", kept.match),
+        ("delete", gone.match),
+    ]
 
 
 def test_numbers_are_kept_for_the_life_of_a_run() -> None:

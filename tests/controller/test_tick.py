@@ -14,7 +14,7 @@ import small_fabrics as small
 from controller import tick
 from controller.addresses import listen, parse
 from controller.app import Controller
-from controller.compile import Fabric
+from controller.fabric import Fabric
 from controller.measure import Count, Key
 from controller.metrics import METRICS, Exporter, Totals, table
 from controller.plant import FLOW_PORT, SERVICE_PORT, network_from_json, network_to_json
