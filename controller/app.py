@@ -18,11 +18,12 @@ from typing import Any, TextIO
 
 import structlog
 
-from controller import tick
+from controller import health, tick
 from controller.fabric import Fabric
 from controller.metrics import Exporter
 from controller.openflow import Switchboard
 from pricing.errors import MeasurementError, WardropError
+from pricing.outage import Outage
 from pricing.policy import Policy, get_policy
 
 CONNECT_TIMEOUT_S = 30.0
@@ -74,8 +75,9 @@ class Controller:
         due = time.monotonic()
         while not self.stopping:
             due = max(due + self.period, time.monotonic())
-            while not self.stopping and (left := due - time.monotonic()) > 0:
-                time.sleep(min(left, 0.2))
+            seen = self.switchboard.dead
+            while not self.stopping and (left := due - time.monotonic()) > 0 and self.switchboard.dead is seen:
+                time.sleep(min(left, 0.1))
             if not self.stopping:
                 self.tick()
 
@@ -88,7 +90,9 @@ class Controller:
             When the first allocation cannot be decided or installed.
         """
         self.switchboard.wait_for_all(CONNECT_TIMEOUT_S)
-        self.switchboard.wipe(self.switchboard.arrived(), INSTALL_TIMEOUT_S)
+        arrived = self.switchboard.arrived()
+        self.switchboard.wipe(arrived, INSTALL_TIMEOUT_S)
+        self.switchboard.look(arrived, INSTALL_TIMEOUT_S)
         began = time.monotonic()
         rules, _ = self._carry_out()
         self._record(began, rules, True, None)
@@ -109,8 +113,10 @@ class Controller:
         problem: Exception | None = MeasurementError("; ".join(silent)) if silent else None
         if self.switchboard.failures:
             problem = self.switchboard.failures.pop()
-        self.state = tick.learn(self.fabric, self.state, counts, time.monotonic())
-        self.state = tick.reconnected(self.state, self.switchboard.arrived())
+        self.state = tick.learn(self.fabric, self.state, counts, time.monotonic(), self.switchboard.dead)
+        arrived = self.switchboard.arrived()
+        self.switchboard.look(arrived, self.period)
+        self.state = tick.reconnected(self.state, arrived)
         if self.wanted is not self.state.policy:
             self.state = tick.with_policy(self.state, self.wanted)
         try:
@@ -123,6 +129,7 @@ class Controller:
     def _carry_out(self) -> tuple[int, bool]:
         """Decide and install; the number of rules sent, and whether the meaning of the rules changed."""
         began = time.monotonic()
+        self._notice(health.outage(self.fabric, self.switchboard.dead, self.state.heard, began))
         plan = tick.plan(self.fabric, self.state)
         self.parts["decide"] = time.monotonic() - began
         try:
@@ -134,6 +141,13 @@ class Controller:
         changed = plan.labels is not self.state.labels or plan.deals != self.state.deals
         self.state = tick.acknowledged(self.state, plan)
         return len(plan.delta), changed
+
+    def _notice(self, outage: Outage) -> None:
+        """Go on with what works, and say so when that has changed."""
+        if outage != self.state.outage:
+            stranded = self.fabric.under(outage).remains.stranded
+            self._log.warning("outage", failed=str(outage), stranded=", ".join(stranded) or "no session")
+        self.state = tick.with_outage(self.fabric, self.state, outage)
 
     def _record(self, began: float, rules: int, changed: bool, error: Exception | None) -> None:
         """Write a tick's line, count it, and say what went wrong if that is news."""

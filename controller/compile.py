@@ -113,7 +113,8 @@ def _background(fabric: Fabric) -> Iterator[Placed]:
         yield from _carry(fabric, host.ip, [name])
     for session in fabric.network.sessions:
         if session.kind == "anycast":
-            yield from _carry(fabric, fabric.plant.address(session), session.destinations)
+            alive = [server for server in session.destinations if server not in fabric.outage.servers]
+            yield from _carry(fabric, fabric.plant.address(session), alive or session.destinations)
 
 
 def _carry(fabric: Fabric, address: str, ends: Iterable[str]) -> Iterator[Placed]:

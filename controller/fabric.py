@@ -19,7 +19,8 @@ from controller.pipeline import BACK
 from controller.plant import Plant
 from controller.rules import Entry
 from pricing.errors import RuleError
-from pricing.network import Allocation, LinkKey, Network, Route, Session
+from pricing.network import Allocation, Network, Route, Session
+from pricing.outage import NOTHING, Outage, Remains, remains
 
 Placed = tuple[str, Entry]
 """A switch's name, and a rule or group for it."""
@@ -33,25 +34,30 @@ class Fabric:
     ----------
     slots : int
         Hash slots of each session.
-    down : frozenset of (src, dst)
-        Links that do not work.
+    outage : Outage
+        Links and servers that do not work.
     """
 
     network: Network
     plant: Plant
     slots: int
-    down: frozenset[LinkKey] = frozenset()
+    outage: Outage = NOTHING
 
     @lru_cache(maxsize=64)  # noqa: B019  a run has one network
-    def without(self, down: frozenset[LinkKey]) -> Fabric:
-        """The fabric with exactly these links down."""
-        return self if down == self.down else replace(self, down=down)
+    def under(self, outage: Outage) -> Fabric:
+        """The fabric when exactly this does not work."""
+        return self if outage == self.outage else replace(self, outage=outage)
+
+    @property
+    def remains(self) -> Remains:
+        """What is left of the network."""
+        return remains(self.network, self.outage)
 
     @cached_property
     def graph(self) -> nx.DiGraph[str]:
         """The links that work."""
         graph: nx.DiGraph[str] = self.network.graph.copy()
-        graph.remove_edges_from(self.down)
+        graph.remove_edges_from(self.outage.links)
         return graph
 
     @cached_property
@@ -91,7 +97,7 @@ class Fabric:
         return hops
 
     def shortest(self, source: str, target: str) -> tuple[str, ...]:
-        """Nodes of the shortest path between two nodes.
+        """Nodes of the shortest path between two nodes; where an outage cuts them off, of the one that it cut.
 
         Raises
         ------
@@ -101,6 +107,8 @@ class Fabric:
         hops = self.next_hops([target])
         nodes = [source]
         while nodes[-1] != target:
+            if nodes[-1] not in hops and self.outage:
+                return replace(self, outage=NOTHING).shortest(source, target)
             if nodes[-1] not in hops:
                 raise RuleError(
                     f"no way from {source} to {target} for answers; add the links of the opposite direction"

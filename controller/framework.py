@@ -35,7 +35,7 @@ class Listener(Protocol):
         """A switch's connection has ended."""
 
     def received(self, datapath: Any, message: Any) -> None:
-        """An error, a barrier's reply or counters came."""
+        """An error, a barrier's reply, counters, or news of a port came."""
 
     def failed(self, error: Exception) -> None:
         """A handler failed."""
@@ -71,6 +71,14 @@ class Framework:
     def port_counters(self, datapath: Any) -> Any:
         """The message that asks for the counters of all ports."""
         return self.parser.OFPPortStatsRequest(datapath, 0, self.ofproto.OFPP_ANY)
+
+    def ports(self, datapath: Any) -> Any:
+        """The message that asks which ports there are, and whether they are alive."""
+        return self.parser.OFPPortDescStatsRequest(datapath, 0)
+
+    def alive(self, port: Any) -> bool:
+        """Whether a port that a message describes has its carrier."""
+        return not (port.config & self.ofproto.OFPPC_PORT_DOWN or port.state & self.ofproto.OFPPS_LINK_DOWN)
 
     def rule_counters(self, datapath: Any) -> Any:
         """The message that asks for the counters of the rules whose cookie says `COUNTED`."""
@@ -134,6 +142,8 @@ def _application(framework: Framework, listener: Listener) -> type[Any]:
                 events.EventOFPBarrierReply,
                 events.EventOFPPortStatsReply,
                 events.EventOFPFlowStatsReply,
+                events.EventOFPPortDescStatsReply,
+                events.EventOFPPortStatus,
             ],
             handler.MAIN_DISPATCHER,
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 from controller.encode import Encoder
 from controller.framework import Framework
+from controller.health import Port
 from controller.measure import Count, Key
 from controller.pipeline import ADMIT, FORWARD, SLOTS
 from controller.rules import Change, Delta, Entry, Goto, Group
@@ -78,6 +79,7 @@ class Switchboard:
         self.datapaths: dict[Any, Any] = {}
         self.arrivals: list[str] = []
         self.failures: list[Exception] = []
+        self.dead: frozenset[Port] = frozenset()
         self._changed = threading.Condition()
         self._xids = itertools.count(1 << 24)
         self._exchange = _Exchange()
@@ -99,6 +101,12 @@ class Switchboard:
 
     def received(self, datapath: Any, message: Any) -> None:
         """Match a reply or an error with what was asked."""
+        if isinstance(message, self.framework.parser.OFPPortStatus):
+            gone = message.reason == self.framework.ofproto.OFPPR_DELETE or not self.framework.alive(message.desc)
+            port = self.names[datapath.id], message.desc.port_no
+            with self._changed:
+                self.dead = self.dead | {port} if gone else self.dead - {port}
+            return
         exchange, key = self._exchange, (datapath.id, message.xid)
         if isinstance(message, self.framework.parser.OFPErrorMsg):
             if key in exchange.meanings or key in exchange.waits:
@@ -170,6 +178,21 @@ class Switchboard:
             As `install`.
         """
         self._confirm({self._datapath(name).id: [None] for name in switches}, timeout)
+
+    def look(self, switches: Iterable[str], timeout: float) -> None:
+        """Learn which ports of these switches are dead; from then on they tell by themselves."""
+        names = set(switches)
+        asked: dict[int, Batch] = {dpid: [] for dpid, name in self.names.items() if name in names}
+        exchange = self._ask(asked, self.framework.ports, timeout)
+        told = {self.names[dpid] for dpid, _, _ in exchange.replies}
+        found = {
+            (self.names[dpid], port.port_no)
+            for dpid, _, message in exchange.replies
+            for port in message.body
+            if not self.framework.alive(port)
+        }
+        with self._changed:
+            self.dead = frozenset(port for port in self.dead if port[0] not in told) | found
 
     def counts(self, timeout: float) -> tuple[dict[Key, Count], list[str]]:
         """Counters of all ports and counted rules of the switches that answer, and a line for each that does not."""

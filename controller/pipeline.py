@@ -2,7 +2,7 @@
 
 | table | meaning | matches | leads to |
 |---|---|---|---|
-| 0 `ADMIT` | tell packets apart: ARP, sessions, labels, bypasses; choose the slot | port, addresses, VLAN | 1, 2, 4, 5 |
+| 0 `ADMIT` | tell ARP, sessions, labels, bypasses apart; choose the slot | port, addresses, VLAN | 1, 2, 4, 5 |
 | 1 `PINS` | learned: the route of an open TCP connection | TCP addresses and ports | back |
 | 2 `SLOTS` | the route of a slot | session, slot | 3 |
 | 3 `STAMP` | write the route's label into the packet, learn pins | session, protocol | 4 |

@@ -8,13 +8,14 @@ the plan's delta and says how that went: `acknowledged` or `refused`. Until then
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from controller import health
 from controller.compile import compile_rules
 from controller.fabric import Fabric
 from controller.hashing import UDP, slots_of
@@ -27,8 +28,9 @@ from pricing.errors import WardropError
 from pricing.joint.certificate import certify
 from pricing.joint.optimum import optimum
 from pricing.network import Allocation
-from pricing.policy import Policy
-from pricing.problem import evaluate
+from pricing.outage import NOTHING, Outage
+from pricing.policy import Policy, nominal_loads
+from pricing.problem import evaluate, joined, problem_of
 from pricing.values import Decision, FloatArray, Loads
 
 SMOOTHING = 0.2
@@ -48,6 +50,10 @@ class State:
         Smoothed bit/s of each session, at which allocations are judged.
     carried : mapping of session name to {route number: packets/s}
         Smoothed, by the labels' counters.
+    heard : mapping of server name to s
+        When each server was last known to be well.
+    outage : Outage
+        What does not work. The decision, and the prices in it, are of what remains.
     best : Allocation, optional
         The last optimum, from which the next is found quickly.
     """
@@ -62,6 +68,8 @@ class State:
     measured: Measured | None = None
     decision: Decision | None = None
     carried: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    heard: Mapping[str, float] = field(default_factory=dict)
+    outage: Outage = NOTHING
     best: Allocation | None = None
 
 
@@ -81,8 +89,8 @@ def first_state(fabric: Fabric, policy: Policy) -> State:
     return State(0, policy, Labels(), {}, {}, EMPTY, offered)
 
 
-def learn(fabric: Fabric, state: State, counts: Counts, now: float) -> State:
-    """The state after new counters; loads that were never measured are those of the model."""
+def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[health.Port] = frozenset()) -> State:
+    """The state after new counters, and with `dead` ports; loads that were never measured are those of the model."""
     meter = read(state.meter, counts)
     nominal = np.array([session.rate for session in fabric.network.sessions], dtype=float)
     if state.decision is None:
@@ -101,7 +109,15 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float) -> State:
         }
         for name, rates in measured.carried.items()
     }
-    return replace(state, tick=state.tick + 1, meter=meter, measured=measured, offered=offered, carried=carried)
+    return replace(
+        state,
+        tick=state.tick + 1,
+        meter=meter,
+        measured=measured,
+        offered=offered,
+        carried=carried,
+        heard=health.heard(fabric, state.heard, meter, dead),
+    )
 
 
 def plan(fabric: Fabric, state: State) -> Plan:
@@ -112,23 +128,21 @@ def plan(fabric: Fabric, state: State) -> Plan:
     WardropError
         Whatever the policy or the compiler finds wrong.
     """
-    network = fabric.network
+    network, left = fabric.network, fabric.under(state.outage).remains
     if state.measured is None:
         loads = Loads(np.zeros(len(network.links)), np.zeros(len(network.servers)), state.offered)
     else:
         loads = state.measured.loads
-    decision = state.policy.decide(network, loads, state.decision.state if state.decision else None)
-    labels = state.labels.given(fabric.paths(decision.allocation))
+    decision = state.policy.decide(left.network, left.loads(loads), state.decision.state if state.decision else None)
+    allocation = left.completed(decision.allocation, state.decision.allocation if state.decision else None)
+    labels = state.labels.given(fabric.under(state.outage).paths(allocation))
     deals = {}
     for session in network.sessions:
-        weights = {
-            labels.numbers[fabric.there(route)]: weight
-            for route, weight in decision.allocation.splits[session.name]
-            if weight > 0
-        }
+        weights = {labels.numbers[fabric.there(route)]: weight for route, weight in allocation.splits[session.name]}
         before = state.deals.get(session.name, ())
         deals[session.name] = deal(weights, fabric.slots, before, slot_rates(fabric, session.name))
-    return Plan(decision, labels, deals, diff(compile_rules(fabric, labels, deals), state.installed))
+    wanted = compile_rules(fabric.under(state.outage), labels, deals)
+    return Plan(replace(decision, allocation=allocation), labels, deals, diff(wanted, state.installed))
 
 
 def acknowledged(state: State, plan: Plan) -> State:
@@ -153,6 +167,22 @@ def reconnected(state: State, switches: list[str]) -> State:
     return replace(state, installed=installed)
 
 
+def with_outage(fabric: Fabric, state: State, outage: Outage) -> State:
+    """The state when exactly this does not work: the policy goes on from what is left of its allocation."""
+    if outage == state.outage:
+        return state
+    left = fabric.under(outage).remains
+    decision = state.decision
+    if decision is not None:
+        allocation = left.surviving(decision.allocation)
+        loads = left.loads(state.measured.loads) if state.measured else nominal_loads(left.network, allocation)
+        offered = state.offered[left.sessions]
+        prices = problem_of(left.network).prices(joined(loads))
+        memory = state.policy.resume(left.network, allocation, offered)
+        decision = Decision(prices, left.completed(allocation, decision.allocation), memory)
+    return replace(state, outage=outage, decision=decision, best=None)
+
+
 def with_policy(state: State, policy: Policy) -> State:
     """The state under another policy, which begins afresh: it finds the loads, and no memory."""
     decision = replace(state.decision, state=None) if state.decision else None
@@ -174,15 +204,16 @@ def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]
     verdict = NO_VERDICT
     if state.decision is None:
         return state, verdict
-    witness = None
+    witness, left = None, fabric.under(state.outage).remains
+    offered = state.offered[left.sessions]
     try:
-        best = optimum(fabric.network, state.offered, state.best)
+        best = optimum(left.network, offered, state.best)
     except WardropError:  # demand beyond capacity has no optimum
         pass
     else:
         witness = best.allocation
         verdict = verdict | {"optimum": finite(best.certificate.primal)}
-    certificate = certify(fabric.network, state.decision.allocation, state.offered, witness)
+    certificate = certify(left.network, left.restricted(state.decision.allocation), offered, witness)
     return replace(state, best=witness), verdict | {
         "gap": finite(certificate.gap),
         "kkt_residual": finite(certificate.kkt_residual),
@@ -200,8 +231,11 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
     network, decision, measured = fabric.network, state.decision, state.measured
     if decision is None:
         return {"tick": state.tick, "policy": state.policy.name}
-    model = evaluate(network, decision.allocation, state.offered)
-    loads = measured.loads if measured else model.loads
+    left = fabric.under(state.outage).remains
+    model = evaluate(left.network, left.restricted(decision.allocation), state.offered[left.sessions])
+    link_delays, server_delays = left.widened(model.link_delays, model.server_delays)
+    link_prices, server_prices = left.widened(decision.prices.links, decision.prices.servers)
+    loads = measured.loads if measured else evaluate(network, decision.allocation, state.offered).loads
     link_ages = measured.link_ages if measured else np.full(len(network.links), np.inf)
     server_ages = measured.server_ages if measured else np.full(len(network.servers), np.inf)
     names = [session.name for session in network.sessions]
@@ -219,14 +253,12 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         "policy": state.policy.name,
         "offered": dict(zip(names, loads.offered.tolist(), strict=True)),
         "delivered": {n: finite(x) for n, x in zip(names, measured.delivered, strict=True)} if measured else {},
-        "links": rows(
-            loads.links, [link.capacity for link in network.links], decision.prices.links, model.link_delays, link_ages
-        ),
+        "links": rows(loads.links, [link.capacity for link in network.links], link_prices, link_delays, link_ages),
         "servers": rows(
             loads.servers,
             [server.capacity for server in network.servers],
-            decision.prices.servers,
-            model.server_delays,
+            server_prices,
+            server_delays,
             server_ages,
         ),
         "session_ages": {n: finite(a) for n, a in zip(names, measured.session_ages, strict=True)} if measured else {},
@@ -235,6 +267,8 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
             for name, split in decision.allocation.splits.items()
         },
         "realised": realised(fabric, state),
+        "outage": {"links": sorted(state.outage.links), "servers": sorted(state.outage.servers)},
+        "stranded": list(left.stranded),
     }
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Literal
 
@@ -224,6 +224,11 @@ class Allocation:
 class Network:
     """Nodes, links, servers and sessions that fit together.
 
+    Parameters
+    ----------
+    whole : bool
+        Whether it must hang together; what failures leave of a network need not.
+
     Raises
     ------
     TopologyError
@@ -236,6 +241,7 @@ class Network:
     links: tuple[Link, ...]
     servers: tuple[Server, ...]
     sessions: tuple[Session, ...]
+    whole: bool = True
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -311,7 +317,7 @@ class Network:
             yield "the network has no node"
             return
         parts = sorted(nx.weakly_connected_components(graph), key=lambda part: (-len(part), min(part)))
-        if len(parts) > 1:
+        if self.whole and len(parts) > 1:
             shown = "; ".join(", ".join(sorted(part)[:4]) for part in parts[:3])
             yield f"the network is disconnected: it has {len(parts)} parts ({shown})"
         at = {server.name: server.node for server in self.servers}
@@ -322,6 +328,17 @@ class Network:
             ends = {at.get(name, name) for name in session.destinations}
             if ends and not ends & reached:
                 yield f"session {session.name}: no route from {session.source} to {', '.join(session.destinations)}"
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.nodes, self.links, self.servers, self.sessions, self.whole))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __getstate__(self) -> dict[str, object]:
+        """The fields: hashes of strings differ from process to process."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @cached_property
     def link_index(self) -> dict[LinkKey, int]:

@@ -18,23 +18,34 @@ import numpy as np
 from pricing.errors import Infeasible, WardropError
 from pricing.joint.certificate import certify
 from pricing.joint.equilibrium import decide_selfish, decide_tolled
-from pricing.joint.iteration import step
+from pricing.joint.iteration import resume, step
 from pricing.joint.optimum import decide_optimum, optimum
 from pricing.network import Allocation, Network
 from pricing.problem import Evaluation, evaluate, problem_of
 from pricing.shortest import decide_equal, decide_shortest
-from pricing.values import Certificate, Decision, Loads, Prices
+from pricing.values import Certificate, Decision, FloatArray, Loads, Prices
+
+
+def _afresh(_network: Network, _allocation: Allocation, _offered: FloatArray) -> None:
+    """Policies that decide anew each time have nothing to go on from."""
+
 
 Decide = Callable[[Network, Loads, Any], Decision]
+Resume = Callable[[Network, Allocation, FloatArray], Any]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A way of deciding: its name, what it does in one line, and the function that does it."""
+    """A way of deciding: its name, what it does in one line, and the functions that do it.
+
+    `resume(network, allocation, offered)` is the state with which it goes on from an allocation that another has made,
+    such as what a failure left of its own.
+    """
 
     name: str
     summary: str
     decide: Decide
+    resume: Resume = _afresh
 
 
 POLICIES: dict[str, Policy] = {
@@ -45,7 +56,9 @@ POLICIES: dict[str, Policy] = {
         Policy(
             "joint", "the least mean delay over all routes and servers, solved centrally every tick", decide_optimum
         ),
-        Policy("joint-distributed", "sessions follow the prices of links and servers, one safe round a tick", step),
+        Policy(
+            "joint-distributed", "sessions follow the prices of links and servers, one safe round a tick", step, resume
+        ),
         Policy("user-equilibrium", "each session for itself: no route in use is slower than another", decide_selfish),
         Policy("tolled", "each session for itself, under the tolls that make this the optimum", decide_tolled),
     )

@@ -116,6 +116,19 @@ def cold_start(network: Network) -> Allocation:
     return least_top_utilization(network)
 
 
+def resume(network: Network, allocation: Allocation, offered: FloatArray) -> State:
+    """The state that goes on from an allocation: its loads by the model are expected until measurements correct them.
+
+    Parameters
+    ----------
+    offered : array of shape (K,)
+        bit/s of each session.
+    """
+    shares = dict(allocation)
+    load = problem_of(network).loads(allocation, offered)
+    return State(shares, shares, load, offered, round(1 / SMOOTHING))
+
+
 def step(network: Network, loads: Loads, state: Any) -> Decision:
     """One round: smooth what was measured, and let every session answer the prices once.
 

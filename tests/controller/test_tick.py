@@ -33,6 +33,7 @@ class FakeBoard:
         self.refuse: InstallError | None = None
         self.sent: list[Delta] = []
         self.failures: list[Exception] = []
+        self.dead: frozenset[tuple[str, int]] = frozenset()
 
     def wait_for_all(self, timeout: float) -> None:
         """They are all here."""
@@ -43,6 +44,9 @@ class FakeBoard:
 
     def wipe(self, switches: list[str], timeout: float) -> None:
         """There is nothing to wipe."""
+
+    def look(self, switches: list[str], timeout: float) -> None:
+        """Their ports are as they were."""
 
     def counts(self, timeout: float) -> tuple[dict[Key, Count], list[str]]:
         """No counters."""

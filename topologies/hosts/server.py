@@ -15,6 +15,7 @@ end, on SIGTERM, `LOG.npy` (`logs.SERVED`) is written with its .json.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import select
@@ -43,6 +44,9 @@ from topologies.hosts.sockets import (
     stamped_socket,
 )
 from topologies.promptness import go_first, wake_on_time
+
+NOBODY = ("10.255.255.254", 9)
+"""An address of the emulated network that no host has, and the port of `discard`."""
 
 BLOCK = 4096
 """Draws of one session that are made at once."""
@@ -150,6 +154,11 @@ class Server:
             if time.time_ns() // SECOND > second:
                 second += 1
                 export.write(second)
+
+    def greet(self) -> None:
+        """Say something to nobody: the controller, which may have taken the server for dead, counts what it says."""
+        with contextlib.suppress(OSError):  # no network, nobody to greet
+            self.socket.sendto(b"", NOBODY)
 
     def stop(self, *_: object) -> None:
         """End: a signal handler."""
@@ -280,6 +289,7 @@ def main(config: Path) -> int:
     go_first()
     gc.freeze()
     gc.disable()
+    server.greet()
     print("ready", flush=True)
     server.run()
     server.save()

@@ -1,0 +1,128 @@
+"""What is left of a network when links and servers fail, and how decisions carry over to it.
+
+A policy knows nothing of failures: it is given the network that remains, in which what failed does not exist. Sessions
+that reach no destination any more are **stranded**: they are left out, by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import networkx as nx
+import numpy as np
+
+from pricing.network import Allocation, LinkKey, Network, Session
+from pricing.problem import make_allocation
+from pricing.shortest import shortest_path
+from pricing.values import FloatArray, Loads
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Links and servers that do not work."""
+
+    links: frozenset[LinkKey] = frozenset()
+    servers: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.links or self.servers)
+
+    def __str__(self) -> str:
+        cables = sorted({" - ".join(sorted(key)) for key in self.links})
+        return ", ".join([*cables, *sorted(self.servers)]) or "nothing"
+
+
+NOTHING = Outage()
+"""Everything works."""
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What works, and where its parts stand among those of the whole network.
+
+    Parameters
+    ----------
+    network : Network
+        Without what failed, and without the sessions that are stranded.
+    links, servers, sessions : arrays of int
+        Places in the whole network of the links, servers and sessions that remain.
+    stranded : tuple of str
+        Names of the sessions that reach no destination.
+    """
+
+    whole: Network
+    network: Network
+    links: np.ndarray[tuple[int], np.dtype[np.intp]]
+    servers: np.ndarray[tuple[int], np.dtype[np.intp]]
+    sessions: np.ndarray[tuple[int], np.dtype[np.intp]]
+    stranded: tuple[str, ...]
+
+    def loads(self, loads: Loads) -> Loads:
+        """The loads of what remains."""
+        return Loads(loads.links[self.links], loads.servers[self.servers], loads.offered[self.sessions])
+
+    def widened(self, links: FloatArray, servers: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Values of links and servers of the whole network; infinite for what failed."""
+        wide = np.full(len(self.whole.links), np.inf), np.full(len(self.whole.servers), np.inf)
+        wide[0][self.links], wide[1][self.servers] = links, servers
+        return wide
+
+    def completed(self, allocation: Allocation, before: Allocation | None) -> Allocation:
+        """The allocation with the sessions that are stranded, on the routes they had, or on their shortest ones."""
+        if not self.stranded:
+            return allocation
+        last = before.splits if before else {}
+        rest = shortest_path(self.whole).splits
+        lost = {name: last.get(name, rest[name]) for name in self.stranded}
+        return Allocation(dict(sorted({**allocation.splits, **lost}.items())))
+
+    def restricted(self, allocation: Allocation) -> Allocation:
+        """The allocation without the sessions that are stranded."""
+        return Allocation({name: split for name, split in allocation.splits.items() if name not in self.stranded})
+
+    def surviving(self, allocation: Allocation) -> Allocation:
+        """The allocation on the routes that still work; sessions that lost all of theirs take the shortest one."""
+        links, servers = self.network.link_index, self.network.server_index
+        names = self.network.session_index
+        kept = [
+            (route, weight)
+            for route, weight in allocation
+            if route.session in names
+            and all(key in links for key in route.links)
+            and (not route.server or route.server in servers)
+        ]
+        carried = {route.session for route, _ in kept}
+        kept += [(route, weight) for route, weight in shortest_path(self.network) if route.session not in carried]
+        return make_allocation([route for route, _ in kept], [weight for _, weight in kept])
+
+
+@lru_cache(maxsize=64)
+def remains(network: Network, outage: Outage) -> Remains:
+    """What is left of a network; all of it when nothing failed."""
+    links = np.array([i for i, link in enumerate(network.links) if link.key not in outage.links], dtype=np.intp)
+    alive = [j for j, server in enumerate(network.servers) if server.name not in outage.servers]
+    servers = np.array(alive, dtype=np.intp)
+    if not outage:
+        everything = np.arange(len(network.sessions), dtype=np.intp)
+        return Remains(network, network, links, servers, everything, ())
+    graph = network.graph.copy()
+    graph.remove_edges_from(outage.links)
+    left = {k: session for k, old in enumerate(network.sessions) if (session := _left(network, graph, old, outage))}
+    rest = replace(
+        network,
+        links=tuple(network.links[i] for i in links),
+        servers=tuple(network.servers[j] for j in servers),
+        sessions=tuple(left.values()),
+        whole=False,
+    )
+    stranded = tuple(session.name for k, session in enumerate(network.sessions) if k not in left)
+    return Remains(network, rest, links, servers, np.array(list(left), dtype=np.intp), stranded)
+
+
+def _left(network: Network, graph: nx.DiGraph[str], session: Session, outage: Outage) -> Session | None:
+    """The session with the destinations that it still reaches."""
+    reached = {session.source, *nx.descendants(graph, session.source)}
+    at = {server.name: server.node for server in network.servers}
+    ends = tuple(name for name in session.destinations if name not in outage.servers and at.get(name, name) in reached)
+    return replace(session, destinations=ends) if ends else None

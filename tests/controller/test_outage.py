@@ -1,0 +1,126 @@
+"""What fails is avoided, what is cut off is named, what heals comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import small_fabrics as small
+from fake_switch import FakeNetwork, number
+
+from controller import health, tick
+from controller.fabric import Fabric
+from controller.measure import Measured, Meter, Rate
+from controller.rules import Change
+from pricing.network import Network
+from pricing.outage import NOTHING, Outage, remains
+from pricing.policy import POLICIES
+from pricing.problem import evaluate
+
+SQUARE = small.network([("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")], {"east": "c", "west": "d"}, ["a", "b"])
+A_D = frozenset({("a", "d"), ("d", "a")})
+
+
+def settled(fabric: Fabric, policy: str, outage: Outage, state: tick.State | None = None) -> tick.State:
+    """The state after some ticks on the model's loads."""
+    state = state or tick.first_state(fabric, POLICIES[policy])
+    state = tick.with_outage(fabric, state, outage)
+    for _ in range(30):
+        state = tick.acknowledged(state, tick.plan(fabric, state))
+        assert state.decision is not None
+        loads = evaluate(fabric.network, state.decision.allocation).loads
+        nothing = np.zeros(len(fabric.network.sessions))
+        ages = np.zeros(len(fabric.network.links)), np.zeros(len(fabric.network.servers)), nothing
+        state = replace(state, measured=Measured(loads, *ages, loads.offered, {}))
+    return state
+
+
+@pytest.mark.parametrize(
+    "policy", ["shortest-path", "ecmp", "joint", "joint-distributed", "user-equilibrium", "tolled"]
+)
+def test_what_failed_is_avoided_and_comes_back(policy: str) -> None:
+    fabric = small.fabric(SQUARE, 64)
+    whole = settled(fabric, policy, NOTHING)
+    broken = settled(fabric, policy, Outage(A_D, frozenset({"east"})), whole)
+    assert broken.decision is not None
+    assert all(route.server == "west" for route, _ in broken.decision.allocation)
+    assert not any(set(route.links) & A_D for route, _ in broken.decision.allocation)
+    _, verdict = tick.judge(fabric, broken)
+    line = tick.describe(fabric, broken)
+    assert line["outage"]["servers"] == ["east"]
+    assert line["servers"][0]["price"] is None, "an infinite price is no number"
+    healed = settled(fabric, policy, NOTHING, broken)
+    assert healed.decision is not None
+    assert whole.decision is not None
+    if policy in ("shortest-path", "ecmp"):
+        assert healed.decision.allocation == whole.decision.allocation
+    else:
+        assert verdict["gap"] == pytest.approx(0.0, abs=1e-3)
+        assert tick.judge(fabric, healed)[1]["gap"] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_sessions_that_are_cut_off_are_named_and_keep_their_rules() -> None:
+    line = small.LINE
+    fabric = small.fabric(line)
+    whole = settled(fabric, "joint", NOTHING)
+    cut = settled(fabric, "joint", Outage(frozenset({("a", "b"), ("b", "a")})), whole)
+    assert cut.decision is not None
+    assert tick.describe(fabric, cut)["stranded"] == ["from-a"]
+    assert cut.deals == whole.deals
+    left = remains(line, Outage(servers=frozenset({"east", "west"})))
+    assert left.stranded == ("from-a",)
+
+
+def test_packets_arrive_over_what_is_left() -> None:
+    fabric = small.fabric(SQUARE, 16)
+    state = settled(fabric, "joint", Outage(A_D, frozenset({"east"})))
+    fake = FakeNetwork(fabric.plant)
+    for switch, table in state.installed.items():
+        for entry in sorted(table.values(), key=lambda entry: hasattr(entry, "table")):
+            fake.apply(Change("add", switch, entry))
+    fake.fail("a", "d")
+    client = fabric.plant.hosts["h-a"]
+    for port in range(20000, 20020):
+        packet = {"eth_dst": number("02:57:ff:ff:ff:fe"), "eth_type": 0x800, "ip_proto": 17, "udp_src": port}
+        packet |= {"udp_dst": 7000, "ipv4_src": number(client.ip), "ipv4_dst": number("10.9.0.1")}
+        (arrival,) = fake.send("h-a", packet)
+        assert (arrival.host, arrival.nodes) == ("west", ("a", "b", "c", "d"))
+
+
+def rates(fabric: Fabric, said: float, asked: float, now: float) -> Meter:
+    host = fabric.plant.hosts["east"]
+    ports = {("in", host.node, host.port): said, ("out", host.node, host.port): asked}
+    return Meter({}, {key: Rate(packets, 0.0, now) for key, packets in ports.items()})  # type: ignore[misc]
+
+
+def test_a_server_that_is_asked_and_says_nothing_is_down_until_it_speaks() -> None:
+    fabric = small.fabric(SQUARE)
+
+    def after(steps: list[tuple[float, float]]) -> list[bool]:
+        heard: dict[str, float] = {}
+        found = []
+        for now, (said, asked) in enumerate(steps, 1):
+            heard = health.heard(fabric, heard, rates(fabric, said, asked, float(now)), frozenset())
+            found.append("east" in health.outage(fabric, frozenset(), heard, float(now)).servers)
+        return found
+
+    assert after([(50, 50), (20, 50), (0, 50), (0, 0), (0, 0), (1, 0)]) == [False, False, True, True, True, False]
+    assert after([(0, 0), (0, 5), (0, 5)]) == [False] * 3, "hardly asked"
+    assert after([(0, 50), (0, 50)]) == [False, True], "never heard of at all"
+    assert after([(0, 0), (0, 50), (50, 50)]) == [False] * 3, "just asked"
+    assert after([(0, 0), (0, 50), (0, 50)]) == [False, False, True]
+
+
+def test_a_dead_port_takes_both_directions_of_its_cable_or_its_server() -> None:
+    fabric = small.fabric(SQUARE)
+    port = fabric.plant.switches["a"].ports["d"]
+    host = fabric.plant.hosts["west"]
+    assert health.outage(fabric, frozenset({("a", port)}), {}, 0.0) == Outage(A_D)
+    assert health.outage(fabric, frozenset({(host.node, host.port)}), {}, 0.0).servers == {"west"}
+
+
+def test_what_remains_is_one_value_for_one_outage() -> None:
+    network: Network = SQUARE
+    assert remains(network, Outage(A_D)) is remains(network, Outage(frozenset(A_D)))
+    assert remains(network, NOTHING).network is network
