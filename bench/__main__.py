@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import networks, roads, sources
+from bench import multicast, networks, roads, sources
 from bench.row import Row
 from pricing.errors import WardropError
 
@@ -42,6 +42,13 @@ CASES: dict[str, Case] = {
     "germany50": Case(lambda quick, _: networks.against_clarabel("sndlib/germany50", 20, 9, 1 if quick else 3), True),
     "gabriel100": Case(lambda *_: networks.against_clarabel("gabriel/100/0", 100, 9, 1), False),
     "warm-gabriel100": Case(lambda *_: networks.warm_start("gabriel/100/0", 9), True),
+    "multicast-grid-2": Case(lambda *_: multicast.against_plain(multicast.grid(5, 2), 40), True),
+    "multicast-grid-4": Case(lambda *_: multicast.against_plain(multicast.grid(5, 4), 15), True),
+    "multicast-grid-6": Case(lambda *_: multicast.against_plain(multicast.grid(5, 6), 5), False),
+    "multicast-abilene": Case(lambda *_: multicast.against_plain(multicast.abilene(4), 20), True),
+    "multicast-gabriel50": Case(lambda *_: multicast.against_plain(multicast.gabriel(50, 4), 10), True),
+    "multicast-growth": Case(lambda *_: multicast.growth(), False),
+    "multicast-largest": Case(lambda *_: multicast.largest(), False),
     "SiouxFalls": _road("SiouxFalls"),
     "Anaheim": _road("Anaheim"),
 }

@@ -29,6 +29,7 @@ its parts where it is, when its level is above the sum of theirs, as many packet
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
@@ -168,9 +169,11 @@ class Queues:
         self._packets = 0
 
     def _write_tables(self) -> kernel.Tables:
-        casts = range(len(self._books))
-        hops = [self._layered.hops(k).astype(float) for k in casts] if self.eta else None
-        return tabled(self._layered, self._books, hops)
+        return tabled(self._layered, self._books, self._hops if self.eta else None)
+
+    @cached_property
+    def _hops(self) -> list[FloatArray]:
+        return [self._layered.hops(k).astype(float) for k in range(len(self._books))]
 
     def _empty_state(self) -> kernel.State:
         cells, resources = self._cells(), len(self._layered.capacity)
@@ -256,20 +259,28 @@ class Queues:
             raise Imbalance(f"slot {self._state.counts[kernel.SLOT]}: a copy was delivered twice; a fault of Wardrop")
         if why == kernel.UNKNOWN:
             before = [book.masks for book in self._books]
-            self._books[int(self._graph.cast_of[vertex])].grow(status, int(self._layered.here[vertex]))
+            k = int(self._graph.cast_of[vertex])
+            cells = self._state.queue[self._rows(k, len(before[k]))]
+            held = [before[k][s] for s in np.flatnonzero(cells.any(axis=0)).tolist()]
+            self._books[k].grow(status, int(self._layered.here[vertex]), held)
             self._rewrite(before)
+
+    def _rows(self, cast: int, statuses: int) -> IntArray:
+        """Cells of a cast, a row for each vertex."""
+        first, end = (int(v) for v in self._layered.vertices[cast : cast + 2])
+        return np.asarray(self._tables.row[first:end, None] + np.arange(statuses))
 
     def _rewrite(self, before: list[list[int]]) -> None:
         """New tables for books that had the masks `before`, and the queues as they were in their new places."""
-        rows, old = self._tables.row, self._state
+        old, were = self._state, [self._rows(k, len(masks)) for k, masks in enumerate(before)]
         self._tables = self._write_tables()
         new = self._empty_state()
-        for begin, to, k in zip(rows.tolist(), self._tables.row.tolist(), self._graph.cast_of.tolist(), strict=True):
-            at = to + np.array([self._books[k].index[q] for q in before[k]])
-            held = slice(begin, begin + len(at))
-            new.queue[at] = old.queue[held]
+        for k, (masks, book) in enumerate(zip(before, self._books, strict=True)):
+            stay = [s for s, q in enumerate(masks) if q in book.index]
+            are = self._rows(k, len(book.masks))[:, [book.index[masks[s]] for s in stay]]
+            new.queue[are] = old.queue[were[k][:, stay]]
             if self.setting.follow:
-                new.ends[at] = old.ends[held]
+                new.ends[are] = old.ends[were[k][:, stay]]
         kept = ("carry", "delivered", "owed", "counts", "copies", "born", "delay")
         self._state = new._replace(**{name: getattr(old, name) for name in kept})
 

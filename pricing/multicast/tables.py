@@ -12,7 +12,7 @@ from itertools import chain
 
 import numpy as np
 
-from pricing.multicast.instance import Layered
+from pricing.multicast.instance import IntArray, Layered, MaskArray
 from pricing.multicast.kernel import Tables
 from pricing.multicast.status import Tree, everything, parts
 from pricing.values import FloatArray
@@ -41,6 +41,7 @@ class Book:
     ) -> None:
         self.destinations, self.trees, self.local_splits = destinations, trees, local_splits
         self._owners: dict[int, tuple[Tree, ...]] = {0: ()}
+        self._sent: dict[int, list[int]] = {0: []}
         singles = [1 << d for d in range(destinations)]
         self.entry = singles if copies_at_source else [everything(destinations)]
         if trees:
@@ -49,31 +50,45 @@ class Book:
             begins = singles if copies_at_source else list(range(1, 1 << destinations))
         for q in begins:
             self._owners[q] = tuple(tree for tree in trees if q in tree.statuses)
+        self._begun = dict(self._owners)
+        self._limit = 2 * len(self._begun)
         self._number()
 
     def _number(self) -> None:
         self.masks = sorted(self._owners)
         self.index = {q: n for n, q in enumerate(self.masks)}
 
-    def grow(self, status: int, passed: int) -> None:
+    def grow(self, status: int, passed: int, held: list[int]) -> None:
         """Write down what a status becomes when it has lost the destinations `passed`, and all that comes from that.
 
-        It goes on in the trees that it came from.
+        It goes on in the trees that it came from. When the book has doubled it keeps only what it began with, what
+        queues hold now (`held`), and what comes from those; the rest may turn up again.
         """
         before = self.masks[status]
-        waiting = [(before & ~passed, self._owners[before])]
+        owners = self._owners[before]
+        if len(self._owners) > self._limit:
+            some = {q: self._owners[q] for q in (*held, before)}
+            self._owners = dict(self._begun)
+            for q, trees in some.items():
+                self._write(q, trees)
+            self._limit = 2 * len(self._owners)
+        self._write(before & ~passed, owners)
+        self._number()
+
+    def _write(self, status: int, owners: tuple[Tree, ...]) -> None:
+        waiting = [status]
         while waiting:
-            q, owners = waiting.pop()
+            q = waiting.pop()
             if q not in self._owners:
                 self._owners[q] = owners
-                waiting += [(part, owners) for tree in owners for part in tree.split(q) or ()]
-        self._number()
+                waiting += [part for tree in owners for part in tree.split(q) or ()]
 
     def sent(self, q: int) -> list[int]:
         """What may be sent of a status, all of it first, then by falling mask."""
-        if not self.trees:
-            return list(parts(q))
-        return sorted({s for tree in self._owners[q] for s in tree.choices(q)}, reverse=True)
+        if q not in self._sent:  # trees do not change
+            some = {s for tree in self._owners[q] for s in tree.choices(q)} if self.trees else parts(q)
+            self._sent[q] = sorted(some, reverse=True)
+        return self._sent[q]
 
     def split(self, q: int) -> tuple[int, int]:
         """The numbers of the statuses that a status may split into where it is (by its first tree), or -1."""
@@ -87,29 +102,31 @@ def tabled(graph: Layered, books: list[Book], hops: list[FloatArray] | None) -> 
     kept: list[int] = []
     first, base, row = [0], [0], [0]
     drop_row: list[int] = []
-    drop: list[int] = []
+    drop: list[IntArray] = []
     bias: list[FloatArray] = []
     for k, book in enumerate(books):
+        masks = np.array(book.masks, dtype=np.uint64)
         for q in book.masks:
-            choices = book.sent(q) if q else []
-            sent += [book.index[s] for s in choices]
-            kept += [book.index[q & ~s] for s in choices]
+            sent += [book.index[s] for s in book.sent(q)]
+            kept += [book.index[q & ~s] for s in book.sent(q)]
             first.append(len(sent))
         base.append(base[-1] + len(book.masks))
         for v in range(int(graph.vertices[k]), int(graph.vertices[k + 1])):
             row.append(row[-1] + len(book.masks))
-            here = int(graph.here[v])
-            drop_row.append(len(drop) if here else -1)
-            drop += [book.index.get(q & ~here, -1) for q in book.masks] if here else []
+            drop_row.append(sum(map(len, drop)) if graph.here[v] else -1)
+            if graph.here[v]:
+                left = masks & ~graph.here[v]
+                found = np.searchsorted(masks, left)
+                drop.append(np.where(masks[found] == left, found, -1))
         if hops is not None:
-            bias.append(hops[k] @ _bits(book.masks).T)
-    masks = [q for book in books for q in book.masks]
+            bias.append(hops[k] @ _bits(masks).T)
+    every = [q for book in books for q in book.masks]
     entries = [[book.index[q] for q in book.entry] for book in books]
     splits = [book.split(q) for book in books for q in book.masks] if any(b.local_splits for b in books) else []
     return Tables(
         np.array(base),
-        np.array(masks, dtype=np.uint64),
-        np.array([q.bit_count() for q in masks]),
+        np.array(every, dtype=np.uint64),
+        np.array([q.bit_count() for q in every]),
         np.array(first),
         np.array(sent, dtype=np.int64),
         np.array(kept, dtype=np.int64),
@@ -118,12 +135,12 @@ def tabled(graph: Layered, books: list[Book], hops: list[FloatArray] | None) -> 
         np.array(list(chain(*entries))),
         np.array(row[:-1]),
         np.array(drop_row),
-        np.array(drop, dtype=np.int64),
+        np.concatenate(drop),
         np.concatenate([part.ravel() for part in bias]) if bias else np.empty(0),
     )
 
 
-def _bits(masks: list[int]) -> FloatArray:
+def _bits(masks: MaskArray) -> FloatArray:
     """Which of 64 destinations each status has, (S, 64), as 0 and 1."""
-    words = np.array(masks, dtype=np.uint64)[:, None] >> np.arange(64, dtype=np.uint64)
+    words = masks[:, None] >> np.arange(64, dtype=np.uint64)
     return (words & np.uint64(1)).astype(float)

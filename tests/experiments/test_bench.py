@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import pytest
 from typer.testing import CliRunner
 
-from bench import networks, roads, sources
+from bench import multicast, networks, roads, sources
 from bench.__main__ import CASES
 from bench.row import Row, Side, timed
 from experiments.commands import bench
@@ -125,3 +126,15 @@ def test_a_case_is_a_process_of_its_own() -> None:
     assert "--tntp DIR" in row["note"]
     with pytest.raises(WardropError, match="no-such-case"):
         bench.run_case("no-such-case", True, None)
+
+
+def test_slots_are_those_of_plain_python() -> None:
+    row = multicast.against_plain(multicast.grid(3, 2), 5)
+    assert row.ours
+    assert row.peer
+    assert row.ours.gap == 0.0
+    assert row.facts["choices of a service"] == 5
+    graph = multicast.gabriel(12, 2)
+    assert nx.is_connected(nx.Graph((link.src, link.dst) for link in graph.links))
+    assert multicast.abilene(4).links[0].capacity == pytest.approx(4.0)
+    assert len(multicast.growth((2, 3), (50, 100)).facts) == 4

@@ -12,6 +12,7 @@ from multicast_reference import Plain, Split, Status, number
 from pricing.errors import Imbalance, InstanceError
 from pricing.multicast.backpressure import Backpressure, Queues, dcnc, egdcnc, gdcnc, gdcnc_r
 from pricing.multicast.instance import Cast, Function, Instance, Processor, SlotLink, broadcast
+from pricing.multicast.search import best_eta
 from pricing.multicast.simulate import Balance, Run, Setting, estimate, orders, simulate
 from pricing.multicast.status import Tree
 from pricing.values import FloatArray
@@ -108,6 +109,33 @@ def test_every_slot_is_that_of_plain_python_bit_for_bit(policy: str, follow: boo
         assert delivered.sum() > 20
 
 
+def ladder(nodes: int, rate: float) -> Instance:
+    """A node is joined to the next two, both ways; all the others are destinations of the first."""
+    names = tuple(f"n{i}" for i in range(nodes))
+    ends = [(i, j) for i in range(nodes) for j in (i + 1, i + 2) if j < nodes]
+    some = tuple(SlotLink(names[x], names[y], 2.0) for a, b in ends for x, y in ((a, b), (b, a)))
+    places = {name: (i * 1.0, i % 2 * 1.0) for i, name in enumerate(names)}
+    return Instance("ladder", names, some, (broadcast("k", "n0", names, rate),), places=places)
+
+
+def test_statuses_come_and_go_and_queues_stay_those_of_plain_python() -> None:
+    """Destinations that relay: packets leave their tree, books grow, and forget what no queue holds."""
+    instance = ladder(10, 0.3)
+    ours = gdcnc_r(instance, 0.0, 0.5)
+    engine, plain = ours.start(instance, Setting(1)), Plain(instance, "trees", 0.0, 0.5, [by_tree(ours.trees[0][0])])
+    known = [engine.choices]
+    rng = np.random.default_rng(5)
+    for _ in range(150):
+        arrivals, order = rng.poisson(0.3, (1, 1)).astype(float), rng.permutation(len(instance.links))
+        engine.advance(arrivals, order[None, :])
+        plain.slot(arrivals[0].tolist(), order.tolist())
+        here, there = held(engine, instance, plain)
+        assert here == there
+        known.append(engine.choices)
+    assert max(known) > known[0]
+    assert (np.diff(known) < 0).any()
+
+
 @pytest.mark.parametrize(
     ("make", "policy", "limit"),
     [
@@ -182,18 +210,14 @@ def test_backlog_grows_linearly_in_v() -> None:
 
 def test_64_destinations_that_relay() -> None:
     """A ladder of 65 nodes: packets pass destinations all the way, and few of the 2^64 statuses ever occur."""
-    names = tuple(f"n{i}" for i in range(65))
-    ends = [(i, j) for i in range(65) for j in (i + 1, i + 2) if j < 65]
-    some = tuple(SlotLink(names[x], names[y], 2.0) for a, b in ends for x, y in ((a, b), (b, a)))
-    places = {name: (i * 1.0, i % 2 * 1.0) for i, name in enumerate(names)}
-    instance = Instance("ladder", names, some, (broadcast("k", "n0", names, 0.5),), places=places)
+    instance = ladder(65, 0.5)
     policy = gdcnc_r(instance, 0.0, 2.0)
     run = simulate(instance, policy, Setting(60, 0, 1000, follow=True))
     assert not run.left.any()
     assert (run.delay >= 1).all()
     engine = policy.start(instance, Setting(40))
     assert engine.choices == 4 * 64 - 3
-    engine.advance(np.ones((40, 1)), np.tile(np.arange(len(some)), (40, 1)))
+    engine.advance(np.ones((40, 1)), np.tile(np.arange(len(instance.links)), (40, 1)))
     assert engine.choices > 4 * 64 - 3
 
 
@@ -267,3 +291,13 @@ def test_a_packet_that_gets_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Queues, "balance", lossy)
     with pytest.raises(Imbalance, match="cast k, destination 2"):
         simulate(star(0.9), gdcnc(), Setting(100))
+
+
+def test_a_bias_cuts_the_delay_at_low_load_and_the_best_is_found() -> None:
+    instance = drawn(11, (3, 2), chain=False, nodes=12)
+    settings = [Setting(1500, 300, seed=seed) for seed in range(3)]
+    found = best_eta(instance, lambda eta: egdcnc(0.0, eta), settings, (0.0, 1.0, 4.0))
+    best = found.delays[found.eta]
+    assert found.eta > 0
+    assert best.mean + best.half < found.delays[0.0].mean - found.delays[0.0].half
+    assert best.mean == min(delay.mean for delay in found.delays.values())
