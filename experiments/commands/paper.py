@@ -1,4 +1,4 @@
-"""Commands that reproduce papers: `bin/wardrop paper joint`. They need neither root nor emulation.
+"""Commands that reproduce papers: `bin/wardrop paper joint`, `paper priority`. They need neither root nor emulation.
 
 Each writes a folder: `index.html` and `index.md`, where printed and computed numbers stand side by side, a CSV for each
 table and each figure's data, and a PNG for each figure. `--json FILE` gets the same numbers:
@@ -46,5 +46,28 @@ def joint(
     screen = console()
     results = next(table for table in found.tables if table.name == "results")
     screen.print(page.for_terminal(results))
+    screen.print(found.text[1], highlight=False, markup=False)
+    screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
+
+
+@papers.command()
+def priority(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path(
+        "out/paper/priority"
+    ),
+    to: JsonOption = None,
+) -> None:
+    """Prices of priority classes (Kim and Juhn): its figures, a worked example, equilibria, entry and exit."""
+    from experiments.pages import paper as page
+    from experiments.papers.priority import reproduce
+
+    page.prepare(out)
+    with console(stderr=True).status("computing and drawing, about half a minute"):
+        found = reproduce()
+        page.write(found, out)
+    write_json(to, found.as_json())
+    screen = console()
+    for name in ("equilibria", "regimes", "two-equilibria"):
+        screen.print(page.for_terminal(next(table for table in found.tables if table.name == name)))
     screen.print(found.text[1], highlight=False, markup=False)
     screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
