@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pricing.errors import TopologyError
@@ -40,28 +40,32 @@ class HostPlant:
 
 @dataclass(frozen=True)
 class Plant:
-    """Switches, hosts and service addresses by name, and the namespace of the testbed (empty for our own)."""
+    """Switches, hosts and service addresses by name, and the namespace of the testbed (empty for our own).
+
+    `pairs` names the two hosts of unicast sessions, where nodes have several hosts.
+    """
 
     netns: str
     switches: Mapping[str, SwitchPlant]
     hosts: Mapping[str, HostPlant]
     services: Mapping[str, str]
+    pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def source(self, session: Session) -> str:
         """Name of the host where the session's packets enter."""
-        return self._host_at(session.source)
+        return self.pairs[session.name][0] if session.name in self.pairs else self._host_at(session.source)
 
     def ends(self, session: Session) -> tuple[str, ...]:
         """Names of the hosts that may receive the session's packets."""
         if session.kind == "anycast":
             return session.destinations
-        return (self._host_at(session.destinations[0]),)
+        return (self.pairs[session.name][1] if session.name in self.pairs else self._host_at(session.destinations[0]),)
 
     def address(self, session: Session) -> str:
         """IP address that the session's packets are sent to."""
         if session.kind == "anycast":
             return self.services[session.service or session.name]
-        return self.hosts[self._host_at(session.destinations[0])].ip
+        return self.hosts[self.ends(session)[0]].ip
 
     def _host_at(self, node: str) -> str:
         return next(name for name, host in self.hosts.items() if host.node == node and host.role != "server")
@@ -85,6 +89,7 @@ def plant_from_json(text: str, network: Network) -> Plant:
                 for name, value in data["hosts"].items()
             },
             dict(data["services"]),
+            {name: (source, end) for name, (source, end) in data.get("pairs", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TopologyError(

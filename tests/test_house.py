@@ -23,7 +23,11 @@ MAY_IMPORT = {
 """Which rooms each room may import from."""
 
 ONLY_IN = {
-    "mininet": {"topologies/emulation.py", "topologies/links.py"},
+    # `mn` executes the plugin, and topologies.mn is what it gets from there: classes of Mininet's
+    "mininet": {
+        "topologies/emulation.py",
+        *(f"topologies/mn/{module}.py" for module in ("control", "nodes", "pricing", "prompt", "survey", "topo")),
+    },
     "os_ken": {"controller/framework.py"},
     "ryu": {"controller/framework.py"},
     "eventlet": {"controller/framework.py"},

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from pricing.errors import EmulationError
 from pricing.network import LinkKey, Network
+from topologies.board import Board, Commands
 from topologies.faults import End, Faults, Wiring
 from topologies.hosts.start import Program
 from topologies.links import capacity_problems, has_netem, shaping
@@ -105,10 +106,14 @@ class Controller(RemoteController):  # type: ignore[misc]
         """Nothing to do: `wait_ready` waits for the switches' connections."""
 
 
-class Prompt(CLI):  # type: ignore[misc]
-    """Mininet's prompt, for hosts with a hyphen in their names too."""
+class Prompt(Commands, CLI):  # type: ignore[misc]
+    """Mininet's prompt, with commands of our own, and for hosts with a hyphen in their names too."""
 
     identchars = CLI.identchars + "-"
+
+    def __init__(self, emulation: Emulation) -> None:
+        self.board = emulation.board
+        super().__init__(emulation.net)
 
 
 class Emulation:
@@ -271,7 +276,13 @@ class Emulation:
 
     def cli(self) -> None:
         """Open Mininet's prompt, until `exit`."""
-        Prompt(self.net)
+        Prompt(self)
+
+    def board(self) -> Board:
+        """What its prompt sees and does; prices are there once a controller runs in the testbed's directory."""
+        addresses = {name: host.ip for name, host in self.plant.hosts.items()} | dict(self.plant.services)
+        pids = {name: self.net[name].pid for name in self.plant.hosts}
+        return Board(self.faults, addresses, pids, self.testbed.directory)
 
     def _add_nodes(self) -> None:
         self.net.addController("c0", Controller, ip="127.0.0.1", port=self.controller)

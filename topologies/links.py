@@ -13,9 +13,12 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from pricing.errors import EmulationError
-from pricing.network import Link, Network
+
+if TYPE_CHECKING:  # Debian's Python, which `mn` runs on, need not have what the model imports
+    from pricing.network import Network
 
 BURST_SECONDS = 50e-6
 """What a link's bucket holds, in seconds of the link.
@@ -38,6 +41,22 @@ FRAME = 1514
 
 SMALLEST_FRAME = 64
 """Smallest Ethernet frame in bytes, with which netem's room for packets on their way is counted."""
+
+
+class Shaped(Protocol):
+    """What shaping asks of a link: `pricing.network.Link` has it."""
+
+    @property
+    def capacity(self) -> float:
+        """bit/s."""
+
+    @property
+    def propagation(self) -> float:
+        """Seconds."""
+
+    @property
+    def queue(self) -> int:
+        """Packets that fit into its FIFO."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +88,12 @@ def not_emulated(capacity: float) -> str:
     return f"found {capacity / 1e6:g} Mbit/s; {accepted}; scale capacities and rates alike"
 
 
-def capacity_problems(links: Iterable[Link]) -> list[str]:
+def capacity_problems(links: Iterable[Shaped]) -> list[str]:
     """Why capacities cannot be emulated, a sentence a link."""
     return [f"link {link}: capacity: {reason}" for link in links if (reason := not_emulated(link.capacity))]
 
 
-def shaping(link: Link, interface: str, netem: bool) -> list[str]:
+def shaping(link: Shaped, interface: str, netem: bool) -> list[str]:
     """Lines of a `tc -batch` that give `interface` the link's rate, queue and (with netem) propagation.
 
     Raises

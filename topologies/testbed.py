@@ -157,7 +157,7 @@ class Testbed:
             When one of its processes has died; the message ends with the last line of its log.
         """
         for daemon in _DAEMONS:
-            if _start_time(self._pid(daemon)) is None:
+            if start_time(self._pid(daemon)) is None:
                 raise EmulationError(f"{daemon} of {self.name} has died in mid-run; start again.{self._last_words()}")
 
     @property
@@ -171,9 +171,8 @@ class Testbed:
         return int(pidfile.read_text()) if pidfile.exists() else 0
 
     def _make(self) -> None:
+        claim(self.directory)
         with _lock():
-            self.directory.mkdir(parents=True)
-            (self.directory / "owner").write_text(f"{os.getpid()} {_start_time(os.getpid())}\n")
             if not NAMESPACES.exists():
                 _NETNS_MADE.touch()
             run("ip", "netns", "add", self.name)
@@ -203,6 +202,18 @@ class Testbed:
         logs = [self.directory / f"{daemon}.log" for daemon in reversed(_DAEMONS)]
         lines = [line for log in logs if log.exists() for line in log.read_text().splitlines()[-1:]]
         return f"\n  last line of the log: {lines[0]}" if lines else ""
+
+
+def claim(directory: Path) -> None:
+    """Make a run directory that is ours: whatever is left of it when we have died is cleared by the next start."""
+    with _lock():
+        directory.mkdir(parents=True)
+        (directory / "owner").write_text(f"{os.getpid()} {start_time(os.getpid())}\n")
+
+
+def release(directory: Path) -> None:
+    """Remove a run directory, and every process that carries its mark."""
+    _clear(directory.name)
 
 
 def require_machine() -> None:
@@ -283,10 +294,10 @@ def _living_owner(name: str) -> int | None:
         pid, start = (RUN / name / "owner").read_text().split()
     except (OSError, ValueError):
         return None
-    return int(pid) if _start_time(int(pid)) == start else None
+    return int(pid) if start_time(int(pid)) == start else None
 
 
-def _start_time(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """Start time of a process in ticks since boot, which tells it from a later one of that number; None when dead."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -110,8 +110,7 @@ def run_scenario(
     chosen, policy = scenarios.load(scenario, load), get_policy(policy).name
     try:
         if cli:
-            silent = campaign(chosen, policy, _options(framework, metrics, openflow, tick), _silent)
-            with silent as up, up.traffic(seed):
+            with campaign(chosen, policy, _options(framework, metrics, openflow, tick)) as up, up.traffic(seed):
                 up.emulation.cli()
             return
         with (
@@ -234,10 +233,6 @@ def give_back(*paths: Path) -> None:
     for path in (*made, *paths):
         if path.stat().st_uid == 0:
             os.chown(path, int(user), int(group))
-
-
-def _silent(*_: object) -> None:
-    """Show nothing: the terminal belongs to Mininet's prompt."""
 
 
 def _shown_in(view: Any) -> Progress:

@@ -1,6 +1,7 @@
 """A network that is up: the testbed, the emulation and the controller of one run, and phases run on it.
 
-    with campaign(scenario, options) as up:
+    with campaign(load("abilene"), "joint") as up:
+        up.net.pingAll()                                 # Mininet's own object
         first = up.run("shortest-path", seed=1, settle=15, measure=60)
         second = up.run("joint-distributed", seed=1, settle=60, measure=60)
 
@@ -57,6 +58,10 @@ class Options:
     tick: float | None = None
 
 
+OPTIONS = Options()
+"""What they are where nothing is said."""
+
+
 @dataclass
 class Campaign:
     """A network that is up; `run` runs a phase on it.
@@ -71,6 +76,11 @@ class Campaign:
     progress: Progress
     history: list[dict[str, Any]] = field(default_factory=list)
     _phases: int = 0
+
+    @property
+    def net(self) -> Any:
+        """Mininet's network: `net.get("h-Seattle").cmd("ping ...")`, `net.pingAll()`."""
+        return self.emulation.net
 
     def check(self) -> None:
         """Raise an EmulationError when the switches or the controller have died."""
@@ -149,8 +159,14 @@ def excluded_share(log: PhaseLog) -> float:
     return len(excluded_seconds(log)) / max(log.measure, 1.0)
 
 
+def silent(*_: object) -> None:
+    """A progress that shows nothing."""
+
+
 @contextmanager
-def campaign(scenario: Scenario, policy: str, options: Options, progress: Progress) -> Iterator[Campaign]:
+def campaign(
+    scenario: Scenario, policy: str = "joint-distributed", options: Options = OPTIONS, progress: Progress = silent
+) -> Iterator[Campaign]:
     """Bring a scenario up under a policy, and take it down at the end of the block.
 
     Raises

@@ -7,7 +7,6 @@ caller enters the testbed.
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pricing.errors import EmulationError, WardropError
+from pricing.errors import EmulationError
+from topologies.board import ask
 from topologies.promptness import CONTROL, go_first
 
 START_TIMEOUT_S = 60.0
@@ -83,19 +83,10 @@ class ControllerProcess:
         """
         self.check()
         try:
-            with socket.socket(socket.AF_UNIX) as control:
-                control.settimeout(timeout)
-                control.connect(str(self.socket))
-                control.sendall(json.dumps(request).encode() + b"\n")
-                with control.makefile("rb") as reader:
-                    line = reader.readline()
-        except OSError as error:
+            return ask(self.socket, request, timeout)
+        except EmulationError:
             self.check()
-            raise EmulationError(f"the controller does not answer on {self.socket}: {error}") from error
-        reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
-            raise WardropError(str(reply["error"]))
-        return reply
+            raise
 
     def wait_ready(self) -> list[dict[str, Any]]:
         """Wait until every switch has acknowledged the first rules; the record lines up to then."""

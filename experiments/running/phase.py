@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from experiments.running.queues import QueueLog, QueueWatch
 from pricing.errors import EmulationError
 from pricing.network import Network
 from topologies.emulation import Emulation
+from topologies.hosts.configs import sending, serving, showing
 from topologies.hosts.logs import Log, load
 from topologies.hosts.start import Program, stop
 from topologies.plant import Plant
@@ -123,70 +124,18 @@ class Traffic:
 
     def start_servers(self, seed: int) -> None:
         """Start the servers and their pages, and wait until each exports its load."""
-        sessions = self.network.sessions
-        for server in self.network.servers:
-            served = [s for s in sessions if s.kind == "anycast" and server.name in s.destinations]
-            if not served:
-                continue
-            address = self.plant.address(served[0])
-            config = {
-                "server": server.name,
-                "address": address,
-                "capacity": server.capacity,
-                "scv": server.scv,
-                "queue": server.queue,
-                "seed": seed,
-                "work": [session.work for session in sessions],
-                "response_bits": [session.response_bits for session in sessions],
-                "log": str(self.folder / f"server-{server.name}"),
-                "load": str(self.folder / f"load-{server.name}.json"),
-            }
-            self._servers[server.name] = self._start("server", server.name, config)
-            page = {"server": server.name, "address": address}
-            self._pages.append(self._start("web", server.name, page))
-        for session in sessions:
-            if session.kind == "unicast":
-                self._start_sink(session.destinations[0], seed)
+        network, plant = self.network, self.plant
+        for host, config in serving(network, plant, self.folder, seed).items():
+            self._servers[host] = self._start("server", host, config)
+        for host, config in showing(network, plant).items():
+            self._pages.append(self._start("web", host, config))
         for program in (*self._servers.values(), *self._pages):
             program.wait_ready()
 
-    def _start_sink(self, node: str, seed: int) -> None:
-        """A unicast session ends at a host that takes every request in and answers at once."""
-        host = self.plant.host_at(node)
-        if host in self._servers:
-            return
-        sessions = self.network.sessions
-        config = {
-            "server": host,
-            "address": self.plant.hosts[host].ip,
-            "capacity": 1.0,
-            "scv": 0.0,
-            "queue": 100_000,
-            "seed": seed,
-            "work": [0.0 for _ in sessions],
-            "response_bits": [session.response_bits for session in sessions],
-            "log": str(self.folder / f"server-{host}"),
-            "load": str(self.folder / f"load-{host}.json"),
-        }
-        self._servers[host] = self._start("server", host, config)
-
     def start_senders(self, seed: int, settle: float, measure: float) -> float:
         """Start a sender for each session, and when all are ready, their traffic: the Unix time of its beginning."""
-        for index, session in enumerate(self.network.sessions):
-            config = {
-                "session": index,
-                "seed": seed,
-                "address": self.plant.address(session),
-                "rate": session.packet_rate,
-                "size": asdict(session.size),
-                "flows": session.flows,
-                "start": None,
-                "settle": settle,
-                "measure": measure,
-                "log": str(self.folder / f"sender-{session.name}"),
-            }
-            host = self.plant.host_at(session.source)
-            self._senders[session.name] = self._start("sender", host, config, session.name)
+        for name, (host, config) in sending(self.network, self.plant, self.folder, seed, settle, measure).items():
+            self._senders[name] = self._start("sender", host, config, name)
         for sender in self._senders.values():
             sender.wait_ready(END_TIMEOUT_S)
         start = time.time() + START_DELAY_S

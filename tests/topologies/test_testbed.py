@@ -68,7 +68,7 @@ def gone(pid: int) -> bool:
     """Whether a process has ended, within five seconds."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        if module._start_time(pid) is None:
+        if module.start_time(pid) is None:
             return True
         time.sleep(0.01)
     return False

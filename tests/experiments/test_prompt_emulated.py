@@ -1,0 +1,66 @@
+"""A net from a scenario in three lines of Python, and what its prompt says of it."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from experiments.running.campaign import Campaign, Options, campaign
+from pricing.errors import EmulationError
+from topologies.scenario import load
+
+pytestmark = pytest.mark.emulated
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Campaign]:
+    """Abilene under the central optimum, without traffic."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with campaign(load("abilene"), "joint", Options(metrics=f"127.0.0.1:{port}")) as up:
+        yield up
+
+
+def test_every_host_reaches_every_other(up: Campaign) -> None:
+    hosts = [up.net.get(name) for name in ("h-Seattle", "h-NewYork", "east")]
+    assert up.net.ping(hosts, timeout="2") == 0
+
+
+def test_splits_and_routes_are_those_that_the_controller_decided(up: Campaign) -> None:
+    board = up.emulation.board()
+    rows = re.findall(r"^denver +(\d\.\d+) +\S+ +(Denver>\S+)$", board.splits(), re.M)
+    assert sum(float(weight) for weight, _ in rows) == pytest.approx(1, abs=2e-3)
+    for _, route in rows:
+        way = route.replace(">", " > ").replace("@", " > ")
+        assert re.search(rf"^02:57:\w\w:\w\w +denver +\d+ +{way}$", board.routes(), re.M)
+
+
+def test_prices_name_every_link_and_server(up: Campaign) -> None:
+    said = up.emulation.board().prices()
+    names = [*map(str, up.network.links), *(server.name for server in up.network.servers)]
+    assert [line.split()[0] for line in said.splitlines()[2:] if not line.startswith("server ")] == names
+
+
+def test_gap_is_certified(up: Campaign) -> None:
+    found = re.search(r"^gap, proven +(\S+)$", up.emulation.board().gap(), re.M)
+    assert found
+    assert float(found[1]) < 1e-3
+
+
+def test_packets_of_a_session_take_the_routes_of_the_table(up: Campaign) -> None:
+    board = up.emulation.board()
+    told = board.trace("h-Denver", "web")
+    ways = re.findall(r"^(\d+) of 32 flows: (.*)$", told, re.M)
+    assert sum(int(count) for count, _ in ways) == 32
+    labels = {way: label for label, way in re.findall(r"^(\S+) +denver +[1-9]\d* +(.*)$", board.routes(), re.M)}
+    for _, way in ways:
+        assert f"label {labels[way.removeprefix('h-Denver > ')]}" in told
+    assert min(int(count) for count in re.findall(r"rule counted (\d+)", told)) > 0
+
+
+def test_traces_of_nobody_are_refused(up: Campaign) -> None:
+    with pytest.raises(EmulationError, match="found no host 'h-Nowhere'; accepted: central"):
+        up.emulation.board().trace("h-Nowhere", "web")

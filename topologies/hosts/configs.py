@@ -1,0 +1,98 @@
+"""What the programs in the hosts are told: a server, a page and senders for each scenario, one configuration each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pricing.network import Network
+from topologies.plant import Plant
+
+Config = Mapping[str, Any]
+
+SINK = {"capacity": 1.0, "scv": 0.0, "queue": 100_000}
+"""A unicast session ends at a host that takes every request in and answers at once: its work is none."""
+
+
+def serving(network: Network, plant: Plant, folder: Path, seed: int) -> dict[str, Config]:
+    """Configuration of `topologies.hosts.server` by host: servers that are asked, then where unicast sessions end.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `server-HOST.npy` and `load-HOST.json` go.
+    seed : int
+        Of the requests' works.
+    """
+    configs: dict[str, Config] = {}
+
+    def add(host: str, address: str, work: list[float], laws: Config) -> None:
+        configs[host] = {
+            "server": host,
+            "address": address,
+            **laws,
+            "seed": seed,
+            "work": work,
+            "response_bits": [session.response_bits for session in network.sessions],
+            "log": str(folder / f"server-{host}"),
+            "load": str(folder / f"load-{host}.json"),
+        }
+
+    work = [session.work for session in network.sessions]
+    for server in network.servers:
+        address = _service(network, plant, server.name)
+        if address:
+            laws = {"capacity": server.capacity, "scv": server.scv, "queue": server.queue}
+            add(server.name, address, work, laws)
+    for session in network.sessions:
+        if session.kind == "unicast":
+            host = plant.host_at(session.destinations[0])
+            if host not in configs:
+                add(host, plant.hosts[host].ip, [0.0 for _ in work], SINK)
+    return configs
+
+
+def showing(network: Network, plant: Plant) -> dict[str, Config]:
+    """Configuration of `topologies.hosts.web` by host: a page at each server that is asked."""
+    addresses = {server.name: _service(network, plant, server.name) for server in network.servers}
+    return {name: {"server": name, "address": address} for name, address in addresses.items() if address}
+
+
+def sending(
+    network: Network, plant: Plant, folder: Path, seed: int, settle: float, measure: float
+) -> dict[str, tuple[str, Config]]:
+    """Host and configuration of `topologies.hosts.sender` by session; they are told later when to start.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `sender-SESSION.requests.npy` and `.answers.npy` go.
+    settle, measure : float
+        Lengths of the two segments, s.
+    """
+    return {
+        session.name: (
+            plant.host_at(session.source),
+            {
+                "session": index,
+                "seed": seed,
+                "address": plant.address(session),
+                "rate": session.packet_rate,
+                "size": asdict(session.size),
+                "flows": session.flows,
+                "start": None,
+                "settle": settle,
+                "measure": measure,
+                "log": str(folder / f"sender-{session.name}"),
+            },
+        )
+        for index, session in enumerate(network.sessions)
+    }
+
+
+def _service(network: Network, plant: Plant, server: str) -> str:
+    """Address of the service that a server serves; none where nobody asks it."""
+    asking = [s for s in network.sessions if s.kind == "anycast" and server in s.destinations]
+    return plant.address(asking[0]) if asking else ""
