@@ -15,6 +15,7 @@ from pricing.policy import POLICIES, Solution, solve
 from pricing.shortest import shortest_path
 from topologies.importers.sources import read
 from topologies.importers.survey import Survey
+from topologies.plant import plan
 from topologies.scenario import LIBRARY, load, names
 
 
@@ -45,6 +46,9 @@ def test_every_scenario_can_be_solved_and_two_cores_carry_it(name: str) -> None:
     assert best.evaluation.feasible
     assert best.certificate.gap < 1e-5
     assert 200 <= sum(session.packet_rate for session in network.sessions) <= 1300
+    hosts = plan(network).hosts
+    assert {host.node for host in hosts.values()} >= {session.source for session in network.sessions}
+    assert {server.name for server in network.servers} <= hosts.keys()
 
 
 @pytest.fixture(scope="module")
