@@ -4,6 +4,7 @@
     ├── ScenarioError            a scenario file, all of its problems at once
     │   └── InstanceError        a multicast instance, or what a policy cannot do with it
     ├── TopologyError            a network that is not one: names, routes, connectivity
+    ├── MarketError              a market that is not one: names, numbers, reach, all at once
     ├── Infeasible               demand beyond capacity; names the cut or the servers, and by how much
     ├── NotConverged             an iteration that stopped early; carries iterations and gap
     ├── Imbalance                a simulation whose packets do not add up
@@ -47,6 +48,16 @@ class TopologyError(WardropError):
     """A network whose parts do not fit: a name used twice, an unknown end, a missing route."""
 
     exit_code = 2
+
+
+class MarketError(WardropError):
+    """A market whose parts do not fit. `problems` lists every problem found."""
+
+    exit_code = 2
+
+    def __init__(self, market: str, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join([f"market {market}:", *(f"  {problem}" for problem in problems)]))
 
 
 class Infeasible(WardropError):

@@ -25,7 +25,7 @@ TAKEN = r"s\d+|c0"
 class Assembly:
     """Makes a network of a form, and collects what its parts do not agree on."""
 
-    def __init__(self, mended: Mended) -> None:
+    def __init__(self, mended: Mended[schema.ScenarioPart]) -> None:
         self.form, self.known, self.at, self.complete = mended.form, mended.known, mended.at, mended.complete
         self.problems: list[str] = []
 

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -23,6 +23,25 @@ NAMED = ("nodes", "servers", "services", "sessions")
 
 LISTED = ("cables", "links")
 """Keys that hold a list of parts."""
+
+T = TypeVar("T", bound=schema.Part)
+
+
+@dataclass(frozen=True)
+class Form(Generic[T]):
+    """The form of a kind of file: its root, the forms under its keys, and which keys hold mappings and lists of parts.
+
+    `reach` names the parts whose absence leaves open what can be reached.
+    """
+
+    root: type[T]
+    parts: Mapping[str, type[schema.Part]]
+    named: tuple[str, ...] = NAMED
+    listed: tuple[str, ...] = LISTED
+    reach: tuple[str, ...] = ("nodes", "cables", "links", "servers", "services")
+
+
+SCENARIO = Form(schema.ScenarioPart, schema.PARTS)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -51,7 +70,7 @@ class Loader(yaml.SafeLoader):
 
 
 @dataclass(frozen=True)
-class Mended:
+class Mended(Generic[T]):
     """A form that is valid because what was wrong in it was replaced or left out.
 
     `known` holds the names that the file gives to its parts, those left out included, by the keys at which there is
@@ -59,44 +78,46 @@ class Mended:
     each cable and link; `complete` says that nothing was left out on which the reach of a session can depend.
     """
 
-    form: schema.ScenarioPart
+    form: T
     known: Mapping[str, Collection[str]]
     at: Mapping[str, Sequence[int]]
     complete: bool
 
 
-def validated(data: dict[Any, Any]) -> tuple[Mended | None, list[str]]:
+def validated(data: dict[Any, Any], form: Form[T]) -> tuple[Mended[T] | None, list[str]]:
     """The form as far as it can be had, and every problem of its parts."""
     absent: dict[str, Any] = {"servers": {}, "services": {}}
-    known = {key: list(map(str, part)) for key in NAMED if isinstance(part := data.get(key, absent.get(key)), dict)}
-    at = {key: list(range(len(data[key]))) if isinstance(data.get(key), list) else [] for key in LISTED}
+    known = {
+        key: list(map(str, part)) for key in form.named if isinstance(part := data.get(key, absent.get(key)), dict)
+    }
+    at = {key: list(range(len(data[key]))) if isinstance(data.get(key), list) else [] for key in form.listed}
     problems: list[str] = []
     complete = True
     data = deepcopy(data)
     for attempt in range(3):
         try:
-            return Mended(schema.ScenarioPart.model_validate(data), known, at, complete), problems
+            return Mended(form.root.model_validate(data), known, at, complete), problems
         except ValidationError as error:
             errors = error.errors()
         if attempt == 0:
-            problems = _sentences(errors)
-        left_out = {path for detail in errors if (path := _mend(data, detail["loc"], attempt > 0))}
-        replaced = {detail["loc"] for detail in errors} & {(section,) for section in (*NAMED, *LISTED)}
-        complete = complete and not replaced and all(section == "sessions" for section, _ in left_out)
+            problems = _sentences(errors, form)
+        left_out = {path for detail in errors if (path := _mend(data, detail["loc"], attempt > 0, form))}
+        replaced = {detail["loc"] for detail in errors} & {(section,) for section in (*form.named, *form.listed)}
+        complete = complete and not replaced and not any(section in form.reach for section, _ in left_out)
         for section, index in sorted(left_out, key=lambda path: (path[0], str(path[1]).zfill(9)), reverse=True):
             del data[section][index]
-            if section in LISTED:
+            if section in form.listed:
                 del at[section][index]
     return None, problems
 
 
-def _mend(data: dict[Any, Any], loc: tuple[Any, ...], again: bool) -> tuple[str, Any] | None:
+def _mend(data: dict[Any, Any], loc: tuple[Any, ...], again: bool, form: Form[T]) -> tuple[str, Any] | None:
     """Replace what is wrong at `loc` by its stand-in, or by nothing; say which part has to be left out instead."""
     section, *rest = loc
-    if section in (*NAMED, *LISTED) and rest and rest[1:] != ["[key]"]:
+    if section in (*form.named, *form.listed) and rest and rest[1:] != ["[key]"]:
         index, *inner = rest
         if inner and isinstance(data[section][index], dict) and not again:
-            _replace(data[section][index], inner[0], schema.PARTS[section].stand_in)
+            _replace(data[section][index], inner[0], form.parts[section].stand_in)
             return None
         if section == "nodes":
             data[section][index] = {}
@@ -104,16 +125,16 @@ def _mend(data: dict[Any, Any], loc: tuple[Any, ...], again: bool) -> tuple[str,
         if isinstance(data[section][index], dict) and not again:
             # its keys do not go together: those that it must have may still be right
             required = {
-                field.alias or name for name, field in schema.PARTS[section].model_fields.items() if field.is_required()
+                field.alias or name for name, field in form.parts[section].model_fields.items() if field.is_required()
             }
             data[section][index] = {key: value for key, value in data[section][index].items() if key in required}
             return None
-    if section in (*NAMED, *LISTED) and rest:
+    if section in (*form.named, *form.listed) and rest:
         return section, rest[0]
     if rest and isinstance(data[section], dict):
         _replace(data[section], rest[0], {})
     else:
-        _replace(data, section, schema.ScenarioPart.stand_in)
+        _replace(data, section, form.root.stand_in)
     return None
 
 
@@ -124,19 +145,19 @@ def _replace(part: dict[Any, Any], key: Any, stand_in: Mapping[str, Any]) -> Non
         part.pop(key, None)
 
 
-def _sentences(errors: Sequence[ErrorDetails]) -> list[str]:
+def _sentences(errors: Sequence[ErrorDetails], form: Form[T]) -> list[str]:
     """A sentence for each error; a misspelled key is not reported a second time as missing."""
     meant = {
-        (*error["loc"][:-1], nearest(str(error["loc"][-1]), schema.keys(_accepted(error["loc"])[0])))
+        (*error["loc"][:-1], nearest(str(error["loc"][-1]), schema.keys(_accepted(error["loc"], form)[0])))
         for error in errors
         if error["type"] == "extra_forbidden"
     }
-    return [_sentence(error) for error in errors if not (error["type"] == "missing" and error["loc"] in meant)]
+    return [_sentence(error, form) for error in errors if not (error["type"] == "missing" and error["loc"] in meant)]
 
 
-def _sentence(error: ErrorDetails) -> str:
+def _sentence(error: ErrorDetails, form: Form[T]) -> str:
     loc = error["loc"]
-    part, accepted = _accepted(loc)
+    part, accepted = _accepted(loc, form)
     where = _path(loc)
     if error["type"] == "missing":
         return f"{where}: missing; accepted: {accepted}"
@@ -148,14 +169,14 @@ def _sentence(error: ErrorDetails) -> str:
     return f"{where}: found {units.shown(error['input'])}; accepted: {accepted}"
 
 
-def _accepted(loc: tuple[int | str, ...]) -> tuple[type[schema.Part], str]:
+def _accepted(loc: tuple[int | str, ...], form: Form[T]) -> tuple[type[schema.Part], str]:
     """The form that the last key of `loc` belongs to, and what is accepted there."""
-    part: type[schema.Part] = schema.ScenarioPart
+    part: type[schema.Part] = form.root
     section, *rest = loc
     if not rest:
         return part, schema.keys(part).get(str(section), "")
-    part = schema.PARTS[str(section)]
-    if section in (*NAMED, *LISTED):
+    part = form.parts[str(section)]
+    if section in (*form.named, *form.listed):
         rest = rest[1:]
     if rest == ["[key]"]:
         return part, f"{schema.NAME_ACCEPTED}, in quotes where YAML reads it as something else"

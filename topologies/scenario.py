@@ -22,7 +22,7 @@ from pricing.errors import ScenarioError
 from pricing.network import Link, Network, Session
 from topologies import schema, units
 from topologies.assembly import Assembly
-from topologies.checking import Loader, did_you_mean, validated
+from topologies.checking import SCENARIO, Loader, did_you_mean, validated
 from topologies.families import LIBRARY, filled, split, template, usual_names
 
 
@@ -122,7 +122,7 @@ def parse(text: str, path: Path) -> Scenario:
     if not isinstance(data, dict):
         accepted = f"accepted: a mapping of {', '.join(schema.keys(schema.ScenarioPart))}"
         raise ScenarioError(str(path), [f"found {units.shown(data)}; {accepted}"])
-    mended, problems = validated(data)
+    mended, problems = validated(data, SCENARIO)
     problems = loader.problems + problems
     network = None
     if mended is not None:

@@ -13,7 +13,8 @@ import reprlib
 from collections.abc import Mapping
 from typing import Literal
 
-Kind = Literal["capacity", "delay", "length", "bytes", "work"]
+Kind = Literal["capacity", "delay", "length", "bytes", "work", "compute", "tokens", "energy"]
+MoneyKind = Literal["fee", "power", "upkeep", "value"]
 
 SCALES: Mapping[Kind, Mapping[str, float]] = {
     "capacity": {"bit/s": 1.0, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9},
@@ -21,6 +22,9 @@ SCALES: Mapping[Kind, Mapping[str, float]] = {
     "length": {"km": 1.0},
     "bytes": {"bytes": 1.0},
     "work": {"work/s": 1.0},
+    "compute": {"work/s": 1.0, "kwork/s": 1e3, "Mwork/s": 1e6, "Gwork/s": 1e9},
+    "tokens": {"token/s": 1.0, "ktoken/s": 1e3, "Mtoken/s": 1e6},
+    "energy": {"J/work": 1.0},
 }
 """Units of each kind, and what one of them is worth in the unit used inside; smallest first."""
 
@@ -30,7 +34,18 @@ EXAMPLES: Mapping[Kind, str] = {
     "length": "'1146 km'",
     "bytes": "'500 bytes'",
     "work": "'600 work/s'",
+    "compute": "'4 Mwork/s' or '250 kwork/s'",
+    "tokens": "'40 ktoken/s' or '1.5 Mtoken/s'",
+    "energy": "'0.8 J/work'",
 }
+
+MONEY: Mapping[MoneyKind, Mapping[str, float]] = {
+    "fee": {"GB": 1 / 8e9, "TB": 1 / 8e12},
+    "power": {"MWh": 1 / 3.6e9, "kWh": 1 / 3.6e6},
+    "upkeep": {"Mwork": 1e-6, "Gwork": 1e-9},
+    "value": {"Mtoken": 1e-6, "ktoken": 1e-3},
+}
+"""What prices are by, and how much of a currency a bit, J, work or token one of them is worth."""
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
@@ -67,6 +82,37 @@ def parse(text: object, kind: Kind) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"found {shown(text)}; accepted: a number above 0 with its unit, {EXAMPLES[kind]}")
     return value
+
+
+def money_pattern(kind: MoneyKind) -> str:
+    """Regular expression of a price, for the JSON schema."""
+    return rf"^({_NUMBER}) ?([A-Z]{{3}})/({'|'.join(MONEY[kind])})$"
+
+
+def money_accepted(kind: MoneyKind) -> str:
+    """What is accepted for a price."""
+    shown = " or ".join(f"'20 USD/{unit}'" for unit in MONEY[kind])
+    return f"a number above 0, a currency of three capitals and what it is by, such as {shown}"
+
+
+def parse_money(text: object, kind: MoneyKind) -> tuple[float, str]:
+    """A price in a currency by a bit (fee), J (power), work (upkeep) or token (value), and the currency.
+
+    Raises
+    ------
+    ValueError
+        When it is not text, has another unit, or is not above 0 and finite.
+
+    Examples
+    --------
+    >>> parse_money("20 USD/Mtoken", "value")
+    (2e-05, 'USD')
+    """
+    match = re.match(money_pattern(kind), text) if isinstance(text, str) else None
+    value = float(match[1]) * MONEY[kind][match[3]] if match else math.nan
+    if match is None or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"found {shown(text)}; accepted: {money_accepted(kind)}")
+    return value, match[2]
 
 
 def show(value: float, kind: Kind) -> str:

@@ -1,0 +1,104 @@
+"""Nodes that offer price steps instead of costs, and what the power to set a price is worth to one of them.
+
+Offers replace costs; the clearing and the settlement are the same, only that a rent is then paid over what was asked.
+A node with local market power asks for more than its cost until the next asset, farther away or dearer, takes its
+work. The Lerner index (p - c)/p says how far above its cost c a node is paid; 0 is competition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pricing.errors import MarketError
+from pricing.market.clearing import Clearing, clear
+from pricing.market.model import Asset, Market
+
+MARKUPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+"""Offers that are tried, as multiples of the cost (ours)."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A step of an asset's offer: a share of its capacity, and what a work of it shall cost in every period,
+    currency."""
+
+    share: float
+    price: float
+
+
+def offered(market: Market, offers: Mapping[str, Sequence[Offer]]) -> Market:
+    """The market with offers in place of the costs of some assets: `asset/1`, `asset/2`, ... are its steps.
+
+    Raises
+    ------
+    MarketError
+        When an asset is not known, shares do not add up to 1, or a step is not positive.
+    """
+    problems = [f"offers: unknown asset {name!r}" for name in sorted(set(offers) - set(market.asset_index))]
+    for name, steps in sorted(offers.items()):
+        if abs(sum(step.share for step in steps) - 1) > 1e-9 or any(step.share <= 0 for step in steps):
+            found = [step.share for step in steps]
+            problems.append(f"offers of {name}: found shares {found}; accepted: ratios above 0 that add up to 1")
+    if problems:
+        raise MarketError(market.name, problems)
+    assets: list[Asset] = []
+    for asset in market.assets:
+        if asset.name not in offers:
+            assets.append(asset)
+        for number, step in enumerate(offers.get(asset.name, ()), 1):
+            costs = (step.price,) * market.periods
+            part = replace(asset, name=f"{asset.name}/{number}", capacity=step.share * asset.capacity, costs=costs)
+            assets.append(part)
+    return replace(market, assets=tuple(assets))
+
+
+@dataclass(frozen=True)
+class Bid:
+    """What one markup brings a node.
+
+    Parameters
+    ----------
+    markup : float
+        Its offer over its cost.
+    profit : float
+        What it is paid over its cost, currency/s.
+    work : float
+        work/s that it sells.
+    price, lerner : float
+        What a work is paid on average, currency, and (price - cost)/price; 0 where nothing is sold.
+    clearing : Clearing
+    """
+
+    markup: float
+    profit: float
+    work: float
+    price: float
+    lerner: float
+    clearing: Clearing
+
+
+def bid(market: Market, node: str, markup: float, warm: Clearing | None = None) -> Bid:
+    """The market cleared when every asset of a node asks for a multiple of its cost."""
+    own = {asset.name: asset.costs for asset in market.assets if asset.node == node}
+
+    def asked(asset: Asset) -> Asset:
+        return replace(asset, costs=tuple(markup * cost for cost in asset.costs)) if asset.name in own else asset
+
+    found = clear(replace(market, assets=tuple(asked(asset) for asset in market.assets)), warm)
+    paid = cost = work = 0.0
+    for name, costs in own.items():
+        j = found.market.asset_index[name]
+        for period, (load, true) in enumerate(zip(found.asset_loads[j], costs, strict=True)):
+            paid += float(load * (markup * true + found.duals.assets[j, period]))
+            cost, work = cost + float(load * true), work + float(load)
+    price = paid / work if work else 0.0
+    return Bid(markup, paid - cost, work, price, (paid - cost) / paid if paid else 0.0, found)
+
+
+def best_bid(market: Market, node: str, markups: Sequence[float] = MARKUPS) -> tuple[Bid, tuple[Bid, ...]]:
+    """The markup that brings a node most while all others ask for their costs, and all that were tried."""
+    tried: list[Bid] = []
+    for markup in markups:
+        tried.append(bid(market, node, markup, tried[-1].clearing if tried else None))
+    return max(tried, key=lambda each: each.profit), tuple(tried)
