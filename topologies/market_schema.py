@@ -16,10 +16,12 @@ from pydantic_core import CoreSchema, core_schema
 from topologies import units
 from topologies.checking import Form
 from topologies.schema import (
+    BIT_RATE,
     NAME,
     NAME_ACCEPTED,
     NAMES,
     SECONDS,
+    BitRate,
     Bytes,
     CablePart,
     LinkPart,
@@ -66,14 +68,17 @@ class SitePart(NodePart):
 
 
 class PaidCablePart(CablePart):
-    """A cable with a fee."""
+    """A cable with a fee; nothing is emulated at its capacity, so that it may have any."""
 
+    capacity: BitRate = Field(description=BIT_RATE)
+    capacity_back: BitRate | None = Field(default=None, description=f"from the second end to the first, {BIT_RATE}")
     fee: Fee | None = Field(default=None, description=FEE)
 
 
 class PaidLinkPart(LinkPart):
-    """A link with a fee."""
+    """A link with a fee, of any capacity."""
 
+    capacity: BitRate = Field(description=BIT_RATE)
     fee: Fee | None = Field(default=None, description=FEE)
 
 
