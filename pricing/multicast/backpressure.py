@@ -79,7 +79,7 @@ class Backpressure:
         ------
         InstanceError
             More than 12 destinations with all duplications, casts without a tree or with one of another size, V or
-            eta below 0, or a chain that changes sizes when packets are followed one by one and a size is no number.
+            eta below 0.
         """
         problems = [
             f"{what} {value}: a finite number from 0 is accepted"
@@ -148,8 +148,8 @@ class Queues:
 
     Notes
     -----
-    Memory: three numbers (five with a bias) of 8 bytes for each status of each vertex, 24 bytes more for local splits
-    or followed packets, and two for each choice; with all duplications 2^D statuses and 3^D - 2^D choices.
+    Memory: three numbers of 8 bytes for each status of each vertex, two more with a bias, with local splits and for
+    followed packets, and two for each choice; with all duplications 2^D statuses and 3^D - 2^D choices.
     A slot costs O(sum over edges of choices of queues that hold something).
     """
 

@@ -33,7 +33,7 @@ CHUNK = 1000
 """Slots between two counts of the balance."""
 
 Medium = Callable[[int, FloatArray], tuple[FloatArray, float]]
-"""Slot and weights (R,) a unit of capacity -> capacities (R,) in that slot, and what they cost beside `unit costs`."""
+"""Slot and weights (R,) a unit of capacity -> capacities (R,) in that slot, and their cost beside the unit costs."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from multicast_reference import Plain, Split, Status, number
 from pricing.errors import Imbalance, InstanceError
 from pricing.multicast.backpressure import Backpressure, Queues, dcnc, egdcnc, gdcnc, gdcnc_r
 from pricing.multicast.instance import Cast, Function, Instance, Processor, SlotLink, broadcast
+from pricing.multicast.region import all_choices, largest_scale, relays_of, tree_choices, unicast_choices
 from pricing.multicast.search import best_eta
 from pricing.multicast.simulate import Balance, Run, Setting, estimate, orders, simulate
 from pricing.multicast.status import Tree
@@ -301,3 +302,23 @@ def test_a_bias_cuts_the_delay_at_low_load_and_the_best_is_found() -> None:
     assert found.eta > 0
     assert best.mean + best.half < found.delays[0.0].mean - found.delays[0.0].half
     assert best.mean == min(delay.mean for delay in found.delays.values())
+
+
+@pytest.mark.parametrize(("seed", "policy"), [(1, "gdcnc"), (2, "gdcnc-r, split"), (3, "dcnc")])
+def test_queues_settle_inside_the_policys_own_region_and_grow_outside(seed: int, policy: str) -> None:
+    """With chains, 4 % on either side of the linear program's rate; backpressure takes long to settle."""
+    instance = drawn(seed, (3, 2))
+    ours: Backpressure = POLICIES[policy](instance)
+    allowed = {
+        "gdcnc": lambda k, cast: all_choices(len(cast.destinations)),
+        "dcnc": lambda k, cast: unicast_choices(len(cast.destinations)),
+        "gdcnc-r, split": lambda k, cast: tree_choices(ours.trees[k], relays_of(instance, k), True),
+    }[policy]
+    top = largest_scale(instance, [allowed(k, cast) for k, cast in enumerate(instance.casts)]).scale
+    slopes = []
+    for share in (0.96, 1.04):
+        casts = tuple(replace(cast, rate=cast.rate * top * share) for cast in instance.casts)
+        setting = Setting(40_000, 25_000, arrivals="constant")
+        slopes.append(simulate(replace(instance, casts=casts), replace(ours, V=0.0), setting).slope)
+    assert slopes[0] < 0.15 * slopes[1]
+    assert slopes[1] > 0.05
