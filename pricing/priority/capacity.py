@@ -130,6 +130,4 @@ def _resized(state: State, factors: FloatArray, starts: int) -> State:
     """The optimum with other speeds, looked for from the last one too."""
     economy = state.economy
     machines = [replace(m, speed=m.speed * float(f)) for m, f in zip(economy.machines, factors, strict=True)]
-    resized = replace(economy, machines=machines)
-    most = float(resized.load(state.x).max())
-    return optimum(resized, starts, also=[state.x * min(1.0, 0.99 / most)]).best
+    return optimum(replace(economy, machines=machines), starts, also=[state.x]).best

@@ -82,14 +82,17 @@ class Solutions:
 
 
 def optimum(economy: Economy, starts: int = STARTS, seed: int = 1, also: Sequence[FloatArray] = ()) -> Solutions:
-    """Local maxima of welfare, best first; `also` adds starts of your own.
+    """Local maxima of welfare, best first; `also` adds starts, scaled below capacity where needed.
 
     Raises
     ------
     NotConverged
         When no start came to rest.
     """
-    return _gather(economy, [ascend(economy, x) for x in [*also, *starting_points(economy, starts, seed)]], priced=True)
+    below = [x * min(1.0, 0.99 / max(float(economy.load(x).max()), 1e-300)) for x in also]
+    return _gather(
+        economy, [ascend(economy, x) for x in [*below, *starting_points(economy, starts, seed)]], priced=True
+    )
 
 
 def equilibria(economy: Economy, starts: int = STARTS, seed: int = 1) -> Solutions:

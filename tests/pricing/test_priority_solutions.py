@@ -62,10 +62,11 @@ def test_tatonnement_and_newton_agree() -> None:
         assert last.published.linear == pytest.approx(best.rental.linear, rel=1e-4)
 
 
-def test_tatonnement_starts_from_overload() -> None:
+def test_overload_at_the_start_is_no_obstacle() -> None:
     economy = four_services(2)
     *_, last = tatonnement(economy, 3 * economy.scale)
     assert last.state.residual < 1e-8
+    assert optimum(economy, starts=0, also=[3 * economy.scale]).best.residual < 1e-9
 
 
 @pytest.mark.parametrize("seed", range(8))
