@@ -1,4 +1,4 @@
-"""Commands that reproduce papers: `bin/wardrop paper joint`, `paper priority`. They need neither root nor emulation.
+"""Commands that reproduce papers: `bin/wardrop paper joint`, `priority`, `multicast`; neither root nor emulation.
 
 Each writes a folder: `index.html` and `index.md`, where printed and computed numbers stand side by side, a CSV for each
 table and each figure's data, and a PNG for each figure. `--json FILE` gets the same numbers:
@@ -70,4 +70,43 @@ def priority(
     for name in ("equilibria", "regimes", "two-equilibria"):
         screen.print(page.for_terminal(next(table for table in found.tables if table.name == name)))
     screen.print(found.text[1], highlight=False, markup=False)
+    screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
+
+
+@papers.command()
+def multicast(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path(
+        "out/paper/multicast"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Short runs, under three minutes.")] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler", metavar="ADDRESS", help="A Dask scheduler that runs; by default two processes here."
+        ),
+    ] = None,
+    to: JsonOption = None,
+) -> None:
+    """Multicast with duplication in the network (Cai, Llorca, Tulino, Molisch): Section VIII on our instances.
+
+    Finished simulations are kept in DIR/cells: a run that was cut off goes on where it was.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from experiments.pages import paper as page
+    from experiments.papers.multicast import reproduce
+
+    page.prepare(out)
+    columns = TextColumn("simulations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console(stderr=True)) as bar:
+        task = bar.add_task("simulations", total=None)
+        found = reproduce(
+            quick, out / "cells", scheduler, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    page.write(found, out)
+    write_json(to, found.as_json())
+    screen = console()
+    for table in found.tables[:2]:
+        screen.print(page.for_terminal(table))
+    screen.print(found.text[0], highlight=False, markup=False)
     screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)

@@ -288,11 +288,10 @@ class RoutedEngine:
 
     def weights(self) -> FloatArray:
         """What a unit of each resource's capacity is worth now (R,): work that waits for it."""
-        work = np.zeros(len(self.cost))
         used = int(self.yard.tally[USED])
-        edges = self.yard.edge[:used]
-        np.add.at(work, self.plan.resource[edges], self.yard.amount[:used] * self.plan.use[edges])
-        return work
+        edges = self.yard.edge[:used].ravel()
+        work = self.yard.amount[:used].ravel() * self.plan.use[edges]
+        return np.bincount(self.plan.resource[edges], work, len(self.cost)).astype(np.float64)
 
     def drain(self) -> None:
         """Nothing changes: what is left goes its way."""

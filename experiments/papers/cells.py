@@ -1,0 +1,146 @@
+"""A grid of simulations on Dask: cells that stay on disk when they are done, and are not computed again.
+
+A **cell** is a value that says all about one computation; `Store` keeps the result of each in a file of its own, named
+after its content. A result is written by the process that asked, as soon as it comes: to a new file that is then given
+its name, so a reader never meets half of one. A worker that dies takes with it only what it was at, and the scheduler
+gives that to another; a run that is cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pricing.errors import WardropError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+RETRIES = 10
+"""Workers that may die over one cell before it is given up; Dask counts those that are killed from outside too."""
+
+Result = dict[str, Any]
+"""What a cell comes to: numbers and lists of numbers, as JSON has them."""
+
+
+Cell = Any
+"""A frozen dataclass of numbers and words."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Results on disk, a file each in `folder`; `version` is part of their names and changes with what they mean."""
+
+    folder: Path
+    version: int = 1
+
+    def path(self, cell: Cell) -> Path:
+        """Where a cell's result is, or will be."""
+        said = json.dumps([type(cell).__name__, asdict(cell), self.version], sort_keys=True)
+        return self.folder / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.json"
+
+    def get(self, cell: Cell) -> Result | None:
+        """The result, or None when it is not there yet."""
+        try:
+            found: Result = json.loads(self.path(cell).read_text())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def put(self, cell: Cell, result: Result) -> None:
+        """Keep a result.
+
+        Raises
+        ------
+        WardropError
+            When it cannot be written.
+        """
+        path = self.path(cell)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            new = path.with_suffix(f".{os.getpid()}.new")
+            new.write_text(json.dumps(result, allow_nan=False))
+            new.replace(path)
+        except OSError as error:
+            raise WardropError(f"{path}: {error.strerror}; a folder that can be written is accepted") from error
+
+
+@contextmanager
+def cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
+    """A client of the scheduler at an address, or of one of our own with so many processes of one thread each.
+
+    Raises
+    ------
+    WardropError
+        When nobody answers at the address.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    # No page of its own, no port of it: it is not asked for, and it would be one more thing to be in the way.
+    dask.config.set({"distributed.scheduler.allowed-failures": RETRIES, "distributed.logging.distributed": "error"})
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=10)
+        except (OSError, ValueError, TimeoutError) as error:
+            wanted = "the address of a Dask scheduler that runs, such as tcp://127.0.0.1:8786, is accepted"
+            raise WardropError(f"--scheduler {scheduler}: {error}; {wanted}") from error
+        with client:
+            yield client
+        return
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+def run(
+    client: Client,
+    store: Store,
+    cells: Sequence[Cell],
+    compute: Callable[[Any], Result],
+    told: Callable[[int, int], None],
+) -> Mapping[Any, Result]:
+    """Results of all cells: what is on disk already, and the rest computed by workers and kept as it comes.
+
+    Parameters
+    ----------
+    compute : function
+        Of one cell; of a module, so that workers can import it.
+    told : function
+        Called with how many cells are done, and of how many.
+
+    Raises
+    ------
+    WardropError
+        When a cell fails: its own error, once the others that are on their way are kept.
+    """
+    from distributed import as_completed
+
+    found = {cell: kept for cell in cells if (kept := store.get(cell)) is not None}
+    told(len(found), len(cells))
+    missing = [cell for cell in dict.fromkeys(cells) if cell not in found]
+    # Results live on disk: Dask must neither remember nor spill them, and equal cells are computed once.
+    futures = {client.submit(compute, cell, pure=False, retries=RETRIES): cell for cell in missing}
+    failed: BaseException | None = None
+    for future in as_completed(list(futures)):
+        cell = futures.pop(future)
+        if future.status == "finished":
+            found[cell] = future.result()
+            store.put(cell, found[cell])
+            told(len(found), len(cells))
+        else:
+            failed = failed or future.exception()
+        future.release()
+    if isinstance(failed, WardropError):
+        raise failed
+    if failed is not None:
+        raise WardropError(f"a simulation of the grid failed: {failed!r}; what was finished is kept") from failed
+    return found
