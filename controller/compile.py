@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from controller.bypass import bypasses, towards
 from controller.fabric import Fabric, Placed
-from controller.labels import PREFIX, PREFIX_MATCH, Labels, Path, label
+from controller.labels import PREFIX, PREFIX_MATCH, REFUSED, Labels, Path, label
 from controller.pipeline import (
     ADMIT,
     ARP_REPLY,
@@ -201,7 +201,7 @@ def slot_rules(fabric: Fabric, labels: Labels, session: Session, deal: Sequence[
     for end, fallback in ends.items():
         match = _match(metadata=fabric.back_numbers[session.name, end])
         yield fabric.plant.hosts[end].node, declare(SLOTS, 10, match, Load("reg1", fallback), Goto(STAMP))
-    for number in sorted(set(deal)):
+    for number in sorted(set(deal) - {REFUSED}):
         path = labels.path(number)
         back, meaning = labels.numbers[fabric.back(path)], fabric.back_numbers[session.name, path.host]
         if back != ends[path.host]:
@@ -211,7 +211,9 @@ def slot_rules(fabric: Fabric, labels: Labels, session: Session, deal: Sequence[
 
 @lru_cache(maxsize=1 << 17)
 def slot_rule(meaning: int, slot: int, number: int) -> Rule:
-    """Gives a slot its route, unless a pin has given the packet one."""
+    """Gives a slot its route, unless a pin has given the packet one; drops what is not let in."""
+    if number == REFUSED:
+        return declare(SLOTS, 20, _match(metadata=meaning, reg1=0, reg2=slot))
     return declare(SLOTS, 20, _match(metadata=meaning, reg1=0, reg2=slot), Load("reg1", number), Goto(STAMP))
 
 

@@ -17,7 +17,10 @@ from pricing.errors import RuleError
 
 PREFIX = 0x0257
 PREFIX_MATCH = ("02:57:00:00:00:00", "ff:ff:00:00:00:00")
-LAST_NUMBER = 0xFFFE
+REFUSED = 0xFFFE
+"""In the place of a route: the packets of this slot are not let in. No packet carries it."""
+
+LAST_NUMBER = 0xFFFD
 """0xFFFF is the gateway's."""
 
 

@@ -164,6 +164,16 @@ METRICS: tuple[Declared, ...] = (
         _SERVER,
         _servers("age"),
     ),
+    Declared("wardrop_link_up", "gauge", "1 while a link works, 0 while it does not", "1", _LINK, _links("up")),
+    Declared("wardrop_server_up", "gauge", "1 while a server works, 0 while it does not", "1", _SERVER, _servers("up")),
+    Declared(
+        "wardrop_session_served_ratio",
+        "gauge",
+        "Part of a session's offered rate that is let in",
+        "1",
+        _SESSION,
+        _sessions("served"),
+    ),
     Declared(
         "wardrop_session_offered_bits_per_second",
         "gauge",

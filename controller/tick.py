@@ -15,26 +15,28 @@ from typing import Any
 
 import numpy as np
 
-from controller import health
+from controller import demand, health
 from controller.compile import compile_rules
+from controller.demand import Demand
 from controller.fabric import Fabric
 from controller.hashing import UDP, slots_of
-from controller.labels import Labels
+from controller.labels import REFUSED, Labels
 from controller.measure import EMPTY, Counts, Measured, Meter, Reader, read
 from controller.plant import FLOW_PORT, SERVICE_PORT
 from controller.rules import Delta, RuleSet, applied, diff, doubted, doubtful
 from controller.slots import deal
+from pricing.admission import LIMIT, admitted
 from pricing.errors import WardropError
 from pricing.joint.certificate import certify
 from pricing.joint.optimum import optimum
 from pricing.network import Allocation
-from pricing.outage import NOTHING, Outage
+from pricing.outage import NOTHING, Outage, Remains
 from pricing.policy import Policy, nominal_loads
 from pricing.problem import evaluate, joined, problem_of
 from pricing.values import Decision, FloatArray, Loads
 
 SMOOTHING = 0.2
-"""Part of a new tick in the smoothed offered rates (for the gap) and realised splits: a mean over some five ticks."""
+"""Part of a new tick in the realised splits: a mean over some five ticks."""
 
 NO_VERDICT: dict[str, float | None] = dict.fromkeys(("gap", "kkt_residual", "objective", "optimum"))
 """What is said of an allocation that cannot be judged."""
@@ -46,10 +48,12 @@ class State:
 
     Parameters
     ----------
-    offered : array of shape (K,)
-        Smoothed bit/s of each session, at which allocations are judged.
+    demand : Demand
+        Estimated bit/s of each session, at which allocations are decided and judged.
     carried : mapping of session name to {route number: packets/s}
         Smoothed, by the labels' counters.
+    served : mapping of session name to ratio
+        Part of the offered rate that is let in.
     heard : mapping of server name to s
         When each server was last known to be well.
     outage : Outage
@@ -64,20 +68,27 @@ class State:
     deals: Mapping[str, tuple[int, ...]]
     installed: RuleSet
     meter: Meter
-    offered: FloatArray
+    demand: Demand
     measured: Measured | None = None
     decision: Decision | None = None
     carried: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    served: Mapping[str, float] = field(default_factory=dict)
     heard: Mapping[str, float] = field(default_factory=dict)
     outage: Outage = NOTHING
     best: Allocation | None = None
 
+    @property
+    def offered(self) -> FloatArray:
+        """Estimated bit/s of each session, shape (K,)."""
+        return self.demand.rate
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What a tick wants: the decision, its rules, and what is to be sent."""
+    """What a tick wants: the decision, what part of each session it serves, its rules, and what is to be sent."""
 
     decision: Decision
+    served: Mapping[str, float]
     labels: Labels
     deals: Mapping[str, tuple[int, ...]]
     delta: Delta
@@ -85,8 +96,7 @@ class Plan:
 
 def first_state(fabric: Fabric, policy: Policy) -> State:
     """Before the first tick: nothing installed, nothing measured, sessions taken to offer their nominal rates."""
-    offered = np.array([session.rate for session in fabric.network.sessions], dtype=float)
-    return State(0, policy, Labels(), {}, {}, EMPTY, offered)
+    return State(0, policy, Labels(), {}, {}, EMPTY, demand.nominal(fabric.network))
 
 
 def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[health.Port] = frozenset()) -> State:
@@ -98,10 +108,8 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[he
     else:
         assumed = evaluate(fabric.network, state.decision.allocation, nominal).loads
     measured = Reader(fabric, state.labels, meter, now).measured(assumed)
-    seen = np.isfinite(measured.session_ages)
-    ever = state.measured is not None and bool(np.any(np.isfinite(state.measured.session_ages)))
-    part = np.where(seen, SMOOTHING if ever else 1.0, 0.0)
-    offered = state.offered + part * (measured.loads.offered - state.offered)
+    last = state.demand.time if math.isfinite(state.demand.time) else -math.inf
+    fresh = now - measured.session_ages > last
     carried = {
         name: {
             number: state.carried.get(name, {}).get(number, rate) * (1 - SMOOTHING) + SMOOTHING * rate
@@ -114,7 +122,7 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[he
         tick=state.tick + 1,
         meter=meter,
         measured=measured,
-        offered=offered,
+        demand=demand.learn(fabric.network, state.demand, measured.loads.offered, fresh, now),
         carried=carried,
         heard=health.heard(fabric, state.heard, meter, dead),
     )
@@ -132,23 +140,42 @@ def plan(fabric: Fabric, state: State) -> Plan:
     if state.measured is None:
         loads = Loads(np.zeros(len(network.links)), np.zeros(len(network.servers)), state.offered)
     else:
-        loads = state.measured.loads
-    decision = state.policy.decide(left.network, left.loads(loads), state.decision.state if state.decision else None)
+        loads = replace(state.measured.loads, offered=state.offered)
+    served = part_served(left, state)
+    loads = left.loads(loads)
+    loads = replace(loads, offered=loads.offered * served)
+    decision = state.policy.decide(left.network, loads, state.decision.state if state.decision else None)
+    parts = {session.name: float(part) for session, part in zip(left.network.sessions, served, strict=True)}
     allocation = left.completed(decision.allocation, state.decision.allocation if state.decision else None)
     labels = state.labels.given(fabric.under(state.outage).paths(allocation))
     deals = {}
     for session in network.sessions:
-        weights = {labels.numbers[fabric.there(route)]: weight for route, weight in allocation.splits[session.name]}
+        part = parts.get(session.name, 1.0)
+        split = allocation.splits[session.name]
+        weights = {labels.numbers[fabric.there(route)]: part * weight for route, weight in split}
+        weights = {number: weight for number, weight in {**weights, REFUSED: 1 - part}.items() if weight > 0}
         before = state.deals.get(session.name, ())
         deals[session.name] = deal(weights, fabric.slots, before, slot_rates(fabric, session.name))
     wanted = compile_rules(fabric.under(state.outage), labels, deals)
-    return Plan(replace(decision, allocation=allocation), labels, deals, diff(wanted, state.installed))
+    return Plan(replace(decision, allocation=allocation), parts, labels, deals, diff(wanted, state.installed))
+
+
+def part_served(left: Remains, state: State) -> FloatArray:
+    """What part of each remaining session's rate is let in, shape (K,): all of it wherever all of it fits."""
+    offered, problem = state.offered[left.sessions], problem_of(left.network)
+    if state.decision is not None:
+        load = problem.loads(left.restricted(state.decision.allocation), offered)
+        if (load <= LIMIT * problem.capacity).all():
+            return np.ones(len(offered))
+    return admitted(left.network, offered)
 
 
 def acknowledged(state: State, plan: Plan) -> State:
     """The state after every barrier of a plan was answered."""
     installed = applied(state.installed, plan.delta)
-    return replace(state, decision=plan.decision, labels=plan.labels, deals=plan.deals, installed=installed)
+    return replace(
+        state, decision=plan.decision, served=plan.served, labels=plan.labels, deals=plan.deals, installed=installed
+    )
 
 
 def refused(state: State, plan: Plan) -> State:
@@ -205,7 +232,8 @@ def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]
     if state.decision is None:
         return state, verdict
     witness, left = None, fabric.under(state.outage).remains
-    offered = state.offered[left.sessions]
+    served = [state.served.get(session.name, 1.0) for session in left.network.sessions]
+    offered = state.offered[left.sessions] * np.array(served)
     try:
         best = optimum(left.network, offered, state.best)
     except WardropError:  # demand beyond capacity has no optimum
@@ -245,6 +273,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
     ) -> list[Any]:
         return [
             {"load": x, "utilization": x / c, "price": finite(p), "delay": finite(d), "age": finite(a)}
+            | {"up": float(math.isfinite(p))}  # only what failed has an infinite price
             for x, c, p, d, a in zip(load.tolist(), capacity, price, delay, ages, strict=True)
         ]
 
@@ -269,6 +298,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         "realised": realised(fabric, state),
         "outage": {"links": sorted(state.outage.links), "servers": sorted(state.outage.servers)},
         "stranded": list(left.stranded),
+        "served": {name: state.served.get(name, 0.0) for name in names},
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from controller.labels import REFUSED
 from pricing.errors import MeasurementError
 from pricing.network import Network, Route
 from pricing.simulate.loop import IntArray
@@ -69,6 +70,8 @@ class Choices:
         installed: list[float] = []
         for record in records:
             names |= {str(number): str(path["route"]) for number, path in record.get("routes", {}).items()}
+            if REFUSED in record.get("slots", {}).get(session, ()):
+                raise MeasurementError(f"session {session}: part of it was refused; offer less than the capacity")
             if session in record.get("slots", {}):
                 tables.append([names[str(number)] for number in record["slots"][session]])
                 installed.append(float(record["installed"]))

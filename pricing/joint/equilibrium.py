@@ -20,7 +20,6 @@ import numpy as np
 from pricing.delay import DelayLaw
 from pricing.joint.descent import Costs
 from pricing.joint.network_flow import GAP, RouteSpace, Routing, least_cost, space_of_network
-from pricing.joint.optimum import SMOOTHING
 from pricing.network import Network
 from pricing.problem import joined, problem_of
 from pricing.values import Decision, FloatArray, Loads
@@ -123,7 +122,7 @@ def user_equilibrium(
 
 
 def decide_selfish(network: Network, loads: Loads, state: Any) -> Decision:
-    """The user equilibrium at the measured offered rates, smoothed; at the nominal rates while nothing is offered."""
+    """The user equilibrium at the offered rates; at the nominal rates while nothing is offered."""
     return _decide(network, loads, state, tolled=False)
 
 
@@ -134,7 +133,7 @@ def decide_tolled(network: Network, loads: Loads, state: Any) -> Decision:
 
 def _decide(network: Network, loads: Loads, state: Any, tolled: bool) -> Decision:
     known = state if isinstance(state, Routing) else None
-    offered = loads.offered if known is None else known.rates + SMOOTHING * (loads.offered - known.rates)
     problem = problem_of(network)
-    found = user_equilibrium(network, offered if offered.any() else problem.rates, tolled, known)
+    rates = loads.offered if loads.offered.any() else problem.rates
+    found = user_equilibrium(network, rates, tolled, known)
     return Decision(problem.prices(joined(loads)), found.allocation(network), found)

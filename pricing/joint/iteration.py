@@ -25,8 +25,8 @@ resource that would come near capacity through it objects, which is one bit. The
 led, so (J) holds for every round, and every round is strictly feasible.
 
 Loads are measured with noise, and a second late. A resource keeps an expected load: it adds the changes that sessions
-announce, and moves it a part `SMOOTHING` of the way to each measurement. So its own decisions are seen at once, noise
-is averaged, and background traffic is learnt like any other.
+announce, of their splits and of their rates, and moves it a part `SMOOTHING` of the way to each measurement. So
+decisions are seen at once, noise is averaged, and background traffic is learnt like any other.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from pricing.shortest import shortest_path
 from pricing.values import Decision, FloatArray, Loads
 
 SMOOTHING = 0.05
-"""Part of the way that expected loads and offered rates move to a measurement; the first few count equally."""
+"""Part of the way that expected loads move to a measurement; the first few count equally."""
 
 NEAREST = 3
 """Shortest routes to each server (or node) that a session always considers."""
@@ -63,9 +63,6 @@ LEAST_SHARE = 0.005
 
 FORGOTTEN = 1e-4
 """Shares below this are forgotten."""
-
-JUMP = 2.0
-"""Factor between measured and expected total offered rate from which on all that was smoothed is dropped."""
 
 _LOCAL_GAP = 1e-5
 
@@ -85,9 +82,9 @@ class State:
     load : array of shape (R,)
         Expected load of each resource if the shares in mind were installed; empty before the first measurement.
     offered : array of shape (K,)
-        Smoothed offered bit/s.
+        Offered bit/s.
     measurements : int
-        How many measurements are in the smoothed values.
+        How many measurements are in the expected loads.
     """
 
     shares: Shares
@@ -181,20 +178,16 @@ def go_on(now: State, answers: Shares) -> Shares:
 
 def observe(problem: Problem, loads: Loads, state: State) -> State:
     """The state with a measurement smoothed in."""
-    seen, offered = joined(loads), np.nan_to_num(loads.offered, nan=0.0)
-    fresh = not len(state.offered) or not state.offered.any()
-    if not fresh and offered.any():
-        ratio = offered.sum() / state.offered.sum()
-        fresh = ratio > JUMP or ratio < 1 / JUMP
-    if fresh:
-        state = State(state.shares, state.answers, np.nan_to_num(seen, nan=0.0), offered)
+    seen, rates = joined(loads), np.nan_to_num(loads.offered, nan=0.0)
+    if not len(state.offered) or not state.offered.any():
+        state = State(state.shares, state.answers, np.nan_to_num(seen, nan=0.0), rates)
     count = state.measurements + 1
-    part = max(SMOOTHING, 1 / count)
-    rates = state.offered + part * (offered - state.offered)
-    kept = dict(installed(state.shares))
-    seen = seen + _load(problem, state.shares, rates) - _load(problem, kept, rates)
-    correction = np.where(np.isfinite(seen), seen - state.load, 0.0)
-    return State(state.shares, state.answers, state.load + part * correction, rates, count)
+    mine = _load(problem, state.shares, rates)
+    expected = state.load + mine - _load(problem, state.shares, state.offered)
+    seen = seen + mine - _load(problem, dict(installed(state.shares)), rates)
+    correction = np.where(np.isfinite(seen), seen - expected, 0.0)
+    load = np.maximum(expected + max(SMOOTHING, 1 / count) * correction, 0.0)
+    return State(state.shares, state.answers, load, rates, count)
 
 
 def _load(problem: Problem, shares: Shares, offered: FloatArray) -> FloatArray:

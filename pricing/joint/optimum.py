@@ -35,8 +35,6 @@ LEAST_SHARE = 1e-6
 _COARSE, _FINE = 1e-4, 1e-12
 
 MOST_ROUNDS = 100
-SMOOTHING = 0.25
-"""Part of a new measurement of offered rates that goes into the smoothed ones."""
 
 
 def resource_costs(problem: Problem) -> Costs:
@@ -151,19 +149,9 @@ def _optimal(certificate: Certificate) -> bool:
     return certificate.gap <= GAP or certificate.wardrop_residual <= ROUNDING
 
 
-@dataclass(frozen=True)
-class Memory:
-    """What the policy remembers: smoothed offered rates (K,), and the last optimum to start from."""
-
-    offered: FloatArray
-    allocation: Allocation
-
-
 def decide_optimum(network: Network, loads: Loads, state: Any) -> Decision:
-    """The optimum at the measured offered rates, smoothed; at the nominal rates while nothing is offered yet."""
-    known = isinstance(state, Memory) and state.offered.any()
-    offered = state.offered + SMOOTHING * (loads.offered - state.offered) if known else loads.offered
+    """The optimum at the offered rates, from the last one; at the nominal rates while nothing is offered yet."""
     problem = problem_of(network)
-    rates = offered if offered.any() else problem.rates
-    best = optimum(network, rates, state.allocation if isinstance(state, Memory) else None)
-    return Decision(problem.prices(joined(loads)), best.allocation, Memory(offered, best.allocation))
+    rates = loads.offered if loads.offered.any() else problem.rates
+    best = optimum(network, rates, state)
+    return Decision(problem.prices(joined(loads)), best.allocation, best.allocation)

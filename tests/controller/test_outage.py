@@ -11,6 +11,7 @@ from fake_switch import FakeNetwork, number
 
 from controller import health, tick
 from controller.fabric import Fabric
+from controller.labels import REFUSED
 from controller.measure import Measured, Meter, Rate
 from controller.rules import Change
 from pricing.network import Network
@@ -124,3 +125,26 @@ def test_what_remains_is_one_value_for_one_outage() -> None:
     network: Network = SQUARE
     assert remains(network, Outage(A_D)) is remains(network, Outage(frozenset(A_D)))
     assert remains(network, NOTHING).network is network
+
+
+def test_demand_beyond_capacity_is_refused_at_the_ingress_in_equal_parts() -> None:
+    fabric = small.fabric(SQUARE, 128)
+    work = sum(session.packet_rate for session in SQUARE.sessions)
+    servers = tuple(replace(server, capacity=work / 4) for server in SQUARE.servers)
+    fabric = Fabric(replace(SQUARE, servers=servers), fabric.plant, 128)
+    state = settled(fabric, "joint", NOTHING)
+    assert dict(state.served) == pytest.approx({"from-a": 0.475, "from-b": 0.475}, abs=1e-3)
+    for name, deal in state.deals.items():
+        rates = tick.slot_rates(fabric, name)
+        part = sum(rate for rate, number_ in zip(rates, deal, strict=True) if number_ == REFUSED) / rates.sum()
+        assert part == pytest.approx(0.525, abs=0.02), name
+    fake, client = FakeNetwork(fabric.plant), fabric.plant.hosts["h-a"]
+    for switch, table in state.installed.items():
+        for entry in sorted(table.values(), key=lambda entry: hasattr(entry, "table")):
+            fake.apply(Change("add", switch, entry))
+    arrived = 0
+    for port in range(20000, 20050):
+        packet = {"eth_dst": number("02:57:ff:ff:ff:fe"), "eth_type": 0x800, "ip_proto": 17, "udp_src": port}
+        packet |= {"udp_dst": 7000, "ipv4_src": number(client.ip), "ipv4_dst": number("10.9.0.1")}
+        arrived += len(fake.send("h-a", packet))
+    assert arrived == pytest.approx(0.475 * 50, abs=1.5)

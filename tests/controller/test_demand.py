@@ -1,0 +1,59 @@
+"""Estimates of demand: steady on Poisson packets, quick after a step, honest about what was not measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from controller import demand
+from pricing.network import Link, Network, Node, Session
+
+RATES = (100.0, 200.0, 240.0)
+"""packets/s"""
+
+
+def network() -> Network:
+    sessions = tuple(Session(f"s{n}", "a", "unicast", ("b",), 1.0) for n in range(len(RATES)))
+    frame = sessions[0].frame_bits
+    sessions = tuple(
+        Session(f"s{n}", "a", "unicast", ("b",), rate * frame, flows=n + 1) for n, rate in enumerate(RATES)
+    )
+    return Network("pair", (Node("a"), Node("b")), (Link("a", "b", 1e9), Link("b", "a", 1e9)), (), sessions)
+
+
+def measured(rng: np.random.Generator, rates: np.ndarray) -> np.ndarray:
+    """bit/s of a second of Poisson packets with sizes cut as the sessions' are."""
+    sizes = [np.clip(rng.exponential(500, rng.poisson(rate)), 40, 1450) + 42 for rate in rates]
+    return np.array([8 * size.sum() for size in sizes])
+
+
+def test_no_false_alarm_in_ten_minutes_and_a_steady_estimate() -> None:
+    net, rng, alarms = network(), np.random.default_rng(1), 0
+    now = demand.nominal(net)
+    nominal = now.rate
+    for second in range(1, 1201):
+        before, now = now, demand.learn(net, now, measured(rng, np.array(RATES)), np.ones(3, bool), float(second))
+        alarms += int((now.count < before.count).sum())
+        if second > 60:
+            assert now.rate == pytest.approx(nominal, rel=0.2)
+    assert alarms <= 2, "less than one in ten minutes"
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.5, 3.0])
+def test_a_step_is_followed_in_three_ticks(factor: float) -> None:
+    net, late = network(), []
+    for seed in range(20):
+        rng, now = np.random.default_rng(seed), demand.nominal(net)
+        for second in range(1, 64):
+            rates = np.array(RATES) * (factor if second > 60 else 1.0)
+            now = demand.learn(net, now, measured(rng, rates), np.ones(3, bool), float(second))
+        late.append(np.abs(now.rate / (factor * demand.nominal(net).rate) - 1))
+    assert np.median(late, axis=0)[1:] == pytest.approx([0.0, 0.0], abs=0.1), "sessions of 200 packets/s and more"
+
+
+def test_what_is_not_measured_changes_nothing() -> None:
+    net = network()
+    now = demand.learn(net, demand.nominal(net), np.zeros(3), np.array([True, False, False]), 1.0)
+    assert now.rate[0] == 0
+    assert now.rate[1:].tolist() == demand.nominal(net).rate[1:].tolist()
+    assert demand.learn(net, now, np.ones(3), np.ones(3, bool), 1.0) is now, "no time has passed"
