@@ -4,7 +4,7 @@ cd "$home"
 status=0
 tool() { as_owner .venv/bin/python -m "$@" || status=1; }
 
-shellcheck --external-sources bin/wardrop .ci/run || status=1
+shellcheck --external-sources bin/wardrop bin/vendor.sh .ci/run || status=1
 tool ruff check
 tool ruff format --check
 tool mypy

@@ -7,7 +7,8 @@ import experiments.commands.bench
 import experiments.commands.paper
 import experiments.commands.run
 import experiments.commands.scenarios
-import experiments.commands.studies  # noqa: F401  each adds its commands
+import experiments.commands.studies
+import experiments.commands.watch  # noqa: F401  each adds its commands
 from experiments.commands.cli import main
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@
     ├── MeasurementError         counters that say nothing usable
     ├── RuleError                a rule that no table declares
     ├── InstallError             a switch that refused, with OpenFlow's own code
-    └── EmulationError           what the machine lacks, and the command that mends it
+    ├── EmulationError           what the machine lacks, and the command that mends it
+    └── Refused                  a change that a run which goes on does not take
 
 A message says what was found, what is accepted, and what to do.
 """
@@ -100,3 +101,7 @@ class InstallError(WardropError):
 
 class EmulationError(WardropError):
     """A machine that cannot emulate; the message names what is missing and the command that mends it."""
+
+
+class Refused(WardropError):
+    """A change asked of a run that does not take it; the message says which runs do."""

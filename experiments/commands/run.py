@@ -10,6 +10,8 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +21,9 @@ from experiments.commands.cli import JsonOption, LoadOption, PolicyOption, Scena
 from pricing.errors import MeasurementError, WardropError
 
 if TYPE_CHECKING:
+    from experiments.observing.feed import Feed
     from experiments.running.campaign import Campaign, Options, Progress
+    from experiments.running.live import LiveView
     from experiments.running.phase import PhaseLog
     from topologies.scenario import Scenario
 
@@ -37,7 +41,14 @@ OpenflowOption = Annotated[
 TickOption = Annotated[float | None, typer.Option("--tick", metavar="S", help="Seconds between two decisions.")]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of arrivals, sizes and works.")]
 
-METRICS, OPENFLOW = "127.0.0.1:9464", "127.0.0.1:6653"
+PageOption = Annotated[
+    str, typer.Option("--page", metavar="HOST:PORT", help="Where the live page and its API are served.")
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", metavar="TOKEN", help="What changes from the page need, beyond the loopback.")
+]
+
+METRICS, OPENFLOW, PAGE = "127.0.0.1:9464", "127.0.0.1:6653", "127.0.0.1:9465"
 
 
 @app.command()
@@ -48,6 +59,8 @@ def demo(
     duration: Annotated[float, typer.Option("--duration", metavar="S", help="Seconds measured in each phase.")] = 60.0,
     seed: SeedOption = 1,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = Path("out/demo"),
+    page: PageOption = PAGE,
+    token: TokenOption = None,
     to: JsonOption = None,
 ) -> None:
     """Route an emulated Abilene by shortest path, then by price, and show that theory and packets agree."""
@@ -58,6 +71,8 @@ def demo(
         seed,
         None,
         _options(framework, metrics, openflow, None),
+        page,
+        token,
     )
     _publish(found, out)
     _end(found, to)
@@ -100,9 +115,12 @@ def run_scenario(
     openflow: OpenflowOption = OPENFLOW,
     tick: TickOption = None,
     seed: SeedOption = 1,
+    page: PageOption = PAGE,
+    token: TokenOption = None,
 ) -> None:
     """Keep a scenario up, with its traffic, until Ctrl-C."""
     from experiments.running.campaign import campaign
+    from experiments.running.changes import Changes
     from experiments.running.live import LiveView
     from pricing.policy import get_policy
     from topologies import scenario as scenarios
@@ -114,11 +132,14 @@ def run_scenario(
                 up.emulation.cli()
             return
         with (
+            _page(chosen, page, token) as feed,
             LiveView(chosen.network, chosen.title) as view,
-            campaign(chosen, policy, _options(framework, metrics, openflow, tick), _shown_in(view)) as up,
+            campaign(chosen, policy, _options(framework, metrics, openflow, tick), _shown_in(view, feed)) as up,
             up.traffic(seed) as traffic,
         ):
-            up.follow(policy, traffic)
+            changes = Changes(up, traffic, feed)
+            feed.inbox.open()
+            up.follow(policy, traffic, lambda: feed.inbox.carry_out(changes))
     except KeyboardInterrupt:
         console(stderr=True).print("stopped; everything is taken down")
 
@@ -140,10 +161,32 @@ def _options(framework: str, metrics: str, openflow: str, tick: float | None) ->
     return Options(framework, metrics, openflow, tick)
 
 
+@contextmanager
+def _page(scenario: Scenario, address: str | None, token: str | None = None) -> Iterator[Feed]:
+    """Serve the live page for the length of the block, where one is wanted, and say in a line where."""
+    from experiments.observing.feed import Feed
+    from experiments.observing.server import PageServer
+
+    feed = Feed(scenario.network, scenario.title)
+    if address is None:
+        yield feed
+        return
+    with PageServer(feed, address, token) as server:
+        console().print(f"page: {server.url}", highlight=False, markup=False)
+        yield feed
+
+
 def _validate(
-    name: str, policies: list[str], duration: float, seed: int, load: float | None, options: Options
+    name: str,
+    policies: list[str],
+    duration: float,
+    seed: int,
+    load: float | None,
+    options: Options,
+    page: str | None = None,
+    token: str | None = None,
 ) -> dict[str, Any]:
-    """Run the phases and say what they showed."""
+    """Run the phases, with a page where one is wanted, and say what they showed."""
     from pricing.joint.feasible import least_top_utilization
     from pricing.policy import get_policy
     from topologies import scenario as scenarios
@@ -156,17 +199,21 @@ def _validate(
     if not policies:
         raise WardropError("--policy: none given; see `bin/wardrop list`")
     began = time.monotonic()
-    up, logs = _phases(chosen, policies, duration, seed, options)
+    with _page(chosen, page, token) as feed:
+        up, logs = _phases(chosen, policies, duration, seed, options, feed)
     return _account(chosen, up, logs, seed, options, began)
 
 
 def _phases(
-    chosen: Scenario, policies: list[str], duration: float, seed: int, options: Options
+    chosen: Scenario, policies: list[str], duration: float, seed: int, options: Options, feed: Feed
 ) -> tuple[Campaign, list[PhaseLog]]:
     from experiments.running.campaign import campaign
     from experiments.running.live import LiveView
 
-    with LiveView(chosen.network, chosen.title) as view, campaign(chosen, policies[0], options, _shown_in(view)) as up:
+    with (
+        LiveView(chosen.network, chosen.title) as view,
+        campaign(chosen, policies[0], options, _shown_in(view, feed)) as up,
+    ):
         settle = {policy: SETTLE_S.get(policy, SETTLE_OTHERS_S) for policy in policies}
         return up, [up.run(policy, seed, settle[policy], duration) for policy in policies]
 
@@ -235,9 +282,10 @@ def give_back(*paths: Path) -> None:
             os.chown(path, int(user), int(group))
 
 
-def _shown_in(view: Any) -> Progress:
+def _shown_in(view: LiveView, feed: Feed) -> Progress:
     def progress(phase: str, elapsed: float, total: float, records: list[dict[str, Any]]) -> None:
         for record in records or [{}]:
+            feed.add(record, phase, elapsed, total)
             view.update(record, phase, elapsed, total)
 
     return progress

@@ -18,7 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from rich.table import Table as Grid
 
-from experiments.pages.style import drawn, stylesheet, svg
+from experiments.pages.colours import stylesheet
+from experiments.pages.style import drawn, svg
 from pricing.errors import WardropError
 
 TEMPLATES = Path(__file__).parent / "templates"

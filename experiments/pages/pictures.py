@@ -19,9 +19,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from experiments.pages.canvas import Part, blank_map, draw_labels, draw_link, place_nodes
 from experiments.pages.style import HUES, LIGHT, SCALE, drawn, svg
 
-UTILIZATION_STEPS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-"""Borders of the colours of utilization: closer where queues grow."""
-
 NAMED = 5
 """Resources named in the picture of prices: the dearest ones at the end."""
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from rich.table import Table
 
 from experiments.pages import pictures
-from experiments.pages.style import stylesheet
+from experiments.pages.colours import UTILIZATION_STEPS, stylesheet
 from experiments.result import schema
 from experiments.result.estimate import Estimate, ratio
 
@@ -185,7 +185,7 @@ def _pictures(report: Part) -> list[dict[str, Any]]:
     """The pictures of each run."""
     runs, topology = report["runs"], report["topology"]
     largest = max((link["load_bps"]["value"] or 0.0 for run in runs for link in run["links"]), default=0.0) or 1.0
-    steps = {"utilization": pictures.UTILIZATION_STEPS, "price": pictures.price_steps(runs)}
+    steps = {"utilization": UTILIZATION_STEPS, "price": pictures.price_steps(runs)}
     limits = pictures.delay_limits(runs)
     servers = [server["name"] for server in topology["servers"]]
     return [

@@ -14,7 +14,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from experiments.pages.style import HUES, drawn, stylesheet, svg
+from experiments.pages.colours import stylesheet
+from experiments.pages.style import HUES, drawn, svg
 from experiments.papers.joint_instance import SERVERS, instance
 from pricing.joint import local, safe
 from pricing.joint.asynchronous import Channel, Form, Motion, Trace, simulate

@@ -128,15 +128,17 @@ class Campaign:
         finally:
             traffic.stop()
 
-    def follow(self, title: str, traffic: Traffic) -> None:
-        """Show every tick until the traffic ends or something dies."""
+    def follow(self, policy: str, traffic: Traffic, attend: Callable[[], None]) -> None:
+        """Show every tick until the traffic ends or something dies; `attend` is called a few times a second."""
         began = time.monotonic()
         while traffic.sending:
             self.check()
             traffic.check()
             traffic.fetch_page()
             new = [record for record in self.controller.new_records() if "tick" in record]
-            self.progress(title, time.monotonic() - began, 0.0, new)
+            attend()
+            policy = new[-1]["policy"] if new else policy
+            self.progress(policy, time.monotonic() - began, 0.0, new)
             time.sleep(0.1)
 
 

@@ -56,6 +56,7 @@ class LiveView:
         self.record: Record = {}
         self.phase, self.elapsed, self.total = "", 0.0, 0.0
         self.gaps: deque[float] = deque(maxlen=240)
+        self.event = ""
         self._shown = -math.inf
         self._said = ("", -math.inf)
         self._live: Live | None = None
@@ -90,6 +91,7 @@ class LiveView:
         self.phase, self.elapsed, self.total = phase, elapsed, total
         if "links" in record:
             self.record = record
+            self.event = (record.get("events") or [self.event])[-1]
             if record.get("gap") is not None:
                 self.gaps.append(record["gap"])
         now = time.monotonic()
@@ -169,13 +171,19 @@ class LiveView:
             facts.append(f"  above the optimum {self.gaps[-1]:.1%} ", style="bold")
             facts.append(sparkline(list(self.gaps)[-max(width - facts.cell_len - 1, 1) :]), style="cyan")
         error = self.record.get("error")
-        return [head, facts, Text(error or "", style="red", no_wrap=True, overflow="ellipsis")]
+        said = Text(error or self.event, style="red" if error else "bright_black", no_wrap=True, overflow="ellipsis")
+        return [head, facts, said]
 
     def _links(self, width: int, rows: int) -> Table:
         states = self.record["links"]
         ranked = sorted(range(len(states)), key=lambda index: (-states[index]["utilization"], index))
         chosen = sorted(ranked[: max(rows - 1, 1)])
-        names = [f"{self.network.links[index].src}→{self.network.links[index].dst}" for index in chosen]
+        failed = {frozenset(ends) for ends in self.record.get("down", {}).get("links", ())}
+        marks = ["✕ " if failed & {frozenset(self.network.links[index].key)} else "" for index in chosen]
+        names = [
+            f"{mark}{self.network.links[index].src}→{self.network.links[index].dst}"
+            for mark, index in zip(marks, chosen, strict=True)
+        ]
         room = width - max(map(len, names), default=0)
         bar, price = (min(room - 26, 40), "price, ms") if room > 40 else (max(room - 20, 6), "ms")
         left_out = len(states) - len(chosen)

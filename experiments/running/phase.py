@@ -143,6 +143,10 @@ class Traffic:
             sender.tell(repr(start))
         return start
 
+    def set_demand(self, session: str, factor: float) -> None:
+        """Let a session send `factor` times its rate from now on; 0 silences it."""
+        self._senders[session].tell(repr(factor))
+
     def _start(self, what: str, host: str, config: Mapping[str, Any], name: str = "") -> Program:
         return self.emulation.start(host, what, config, f"{self.folder.name}/{what}-{name or host}.config")
 

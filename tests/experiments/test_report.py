@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 from synthetic import network, report
 
+from experiments.pages.colours import COLOURS
 from experiments.pages.report import NO_NETEM, headline_ratio, html, summary, table, write
-from experiments.pages.style import COLOURS
 from experiments.result import schema
 from pricing.errors import WardropError
 

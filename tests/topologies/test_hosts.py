@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -118,6 +119,42 @@ class TestSender:
             late.run()
         for sock in late.sockets:
             sock.close()
+
+
+class TestPace:
+    def test_what_is_to_come_is_brought_together(self) -> None:
+        pace = sender.Pace().changed(2.0, now=1_000)
+        assert [pace.due(drawn) for drawn in (1_000, 1_200, 2_000)] == [1_000, 1_100, 1_500]
+
+    def test_back_at_one_keeps_the_shift_and_zero_is_silence(self) -> None:
+        fast = sender.Pace().changed(2.0, now=1_000)
+        again = fast.changed(1.0, now=1_500)
+        assert [again.due(drawn) for drawn in (2_000, 2_300)] == [1_500, 1_800]
+        silent = again.changed(0.0, now=1_800)
+        assert silent.due(2_300) is None
+        assert silent.changed(1.0, now=9_000).due(2_310) == 9_010
+
+    def test_a_sender_follows_what_it_is_told(self) -> None:
+        """One flow to ourselves: 1 s drawn at 200 packets/s is sent in a tenth of the time when that is told."""
+        told, say = os.pipe()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(("127.0.0.1", 7000))
+            drawn = replace(TRAFFIC, address="127.0.0.1", flows=1, settle=0.0, measure=1.0, rate=200.0, drain=0.0)
+            one = sender.Sender(replace(drawn, start=time.time() + 0.2))
+            one.listen(told)
+            os.write(say, b"1.0\n10.0\n")
+            os.close(say)
+            one.run()
+        os.close(told)
+        for sock in one.sockets:
+            sock.close()
+        assert one.pace.factor == 10.0
+        sent = np.frombuffer(one.sent, np.int64)
+        assert np.all(sent > 0)
+        lateness = sent - one.requests["due"]
+        assert lateness.min() >= 0
+        drawn_span = np.ptp(schedule(one.traffic)["due"])
+        assert np.ptp(one.requests["due"]) == pytest.approx(drawn_span / 10, rel=0.2)
 
 
 class TestServer:

@@ -8,6 +8,10 @@ the same, however long the network was given to settle.
 A packet is due at an absolute time. The process sleeps until 0.1 ms before and spins for the rest; answers wait in
 their sockets, stamped by the kernel, and are read when the next packet is far enough away.
 
+While it runs, a line on standard input with a factor of 0 or more makes what is still to come so much denser: the times
+of a Poisson stream, brought together by a factor f, are a Poisson stream of f times the rate. What was drawn lasts so
+much shorter; at 0 nothing is sent until the next line.
+
 The configuration holds the fields of `Traffic`. Written at the end, or on SIGTERM: `LOG.requests.npy` (`logs.SENT`) and
 `LOG.answers.npy` (`logs.ANSWERED`), each with its .json.
 """
@@ -17,6 +21,7 @@ from __future__ import annotations
 import errno
 import gc
 import json
+import os
 import select
 import signal
 import socket
@@ -150,6 +155,25 @@ def schedule(traffic: Traffic) -> Log:
     return np.concatenate(segments)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How drawn times become real ones: `drawn` falls on `real` (both ns), and time goes `factor` times as fast."""
+
+    drawn: int = 0
+    real: int = 0
+    factor: float = 1.0
+
+    def due(self, drawn: int) -> int | None:
+        """Real time (ns) of a drawn one; None while nothing is due."""
+        if self.factor == 1.0:
+            return drawn - self.drawn + self.real
+        return self.real + round((drawn - self.drawn) / self.factor) if self.factor else None
+
+    def changed(self, factor: float, now: int) -> Pace:
+        """The pace from `now` (real, ns) on: what is past stays where it was."""
+        return Pace(self.drawn + round((now - self.real) * self.factor), now, factor)
+
+
 class Sender:
     """One socket a flow, the requests in order, and what came back."""
 
@@ -160,11 +184,17 @@ class Sender:
         self.answers = array("q")
         self.errors: Counter[str] = Counter()
         self.stopping = False
+        self.pace = Pace()
         self.sockets = [self._socket(FLOW_PORT + flow) for flow in range(traffic.flows)]
-        self.by_descriptor = {sock.fileno(): sock for sock in self.sockets}
+        self.by_descriptor: dict[int, socket.socket | None] = {sock.fileno(): sock for sock in self.sockets}
         self.poller = select.epoll()
         for descriptor in self.by_descriptor:
             self.poller.register(descriptor, select.EPOLLIN)
+
+    def listen(self, descriptor: int) -> None:
+        """Follow the factors that come as lines from a pipe."""
+        self.by_descriptor[descriptor] = None
+        self.poller.register(descriptor, select.EPOLLIN)
 
     def begin(self, start: float) -> None:
         """Make every request due so much later; for traffic that was drawn before its start was known."""
@@ -187,8 +217,8 @@ class Sender:
         self._send_all()
         end = time.time_ns() + round(self.traffic.drain * SECOND)
         while self._sleep_until(end):
-            self._read_answers()
-        self._read_answers()
+            self._read()
+        self._read()
 
     def stop(self, *_: object) -> None:
         """End early: a signal handler."""
@@ -204,18 +234,31 @@ class Sender:
         payload = bytearray(max(2048, int(self.requests["size"].max(initial=0))))
         view, sent, session = memoryview(payload), self.sent, self.traffic.session
         columns = (self.requests[name].tolist() for name in ("seq", "flow", "size", "due"))
-        for index, (seq, flow, size, due) in enumerate(zip(*columns, strict=True)):
-            if due - time.time_ns() > READING_ROOM:
-                self._read_answers()
-            while self._sleep_until(due - SPIN):
-                self._read_answers()
+        for index, (seq, flow, size, drawn) in enumerate(zip(*columns, strict=True)):
+            due = self._wait_for(drawn)
             if self.stopping:
                 return
+            if due != drawn:
+                self.requests["due"][index] = due
             while (now := time.time_ns()) < due:
                 pass
             HEADER.pack_into(payload, 0, session, flow, seq, now)
             if self._send(self.sockets[flow], view[:size]):
                 sent[index] = now
+
+    def _wait_for(self, drawn: int) -> int:
+        """Sleep until shortly before a request of that drawn time is due, reading what comes; when it is due, ns."""
+        due = self.pace.due(drawn)
+        if due is not None and due - time.time_ns() > READING_ROOM:
+            self._read()
+        while not self.stopping:
+            due = self.pace.due(drawn)
+            if due is None:
+                self._sleep_until(time.time_ns() + NAP)
+            elif not self._sleep_until(due - SPIN):
+                return due
+            self._read()
+        return drawn
 
     def _send(self, sock: socket.socket, payload: memoryview) -> bool:
         """Whether the socket took the packet; a connected socket first hands out the error of an earlier one."""
@@ -235,10 +278,13 @@ class Sender:
         time.sleep(min(left, NAP) / SECOND)
         return left > NAP
 
-    def _read_answers(self) -> None:
+    def _read(self) -> None:
+        """Take in the answers that wait, and the factors told."""
         for descriptor, _ in self.poller.poll(0):
             sock = self.by_descriptor[descriptor]
-            while True:
+            if sock is None:
+                self._follow(descriptor)
+            while sock is not None:
                 try:
                     data, ancillary, _, _ = sock.recvmsg(ECHO.size, STAMP_SPACE)
                 except BlockingIOError:
@@ -247,6 +293,14 @@ class Sender:
                     continue
                 if len(data) == ECHO.size:
                     self.answers.extend((ECHO.unpack(data)[2], stamp(ancillary)))
+
+    def _follow(self, descriptor: int) -> None:
+        """Take the last whole factor that was told; a pipe that is closed tells no more."""
+        lines = os.read(descriptor, 4096).split()
+        if lines:
+            self.pace = self.pace.changed(float(lines[-1]), time.time_ns())
+        else:
+            self.poller.unregister(descriptor)
 
     def save(self) -> None:
         """Write both logs."""
@@ -281,10 +335,11 @@ def main(config: Path) -> int:
         gc.disable()
         print("ready", flush=True)
         if traffic.start is None:
-            told = sys.stdin.readline()
+            told = os.read(sys.stdin.fileno(), 64)
             if not told:
                 return 0  # whoever started this has ended
             sender.begin(float(told))
+            sender.listen(sys.stdin.fileno())
         sender.run()
         sender.save()
     except (OSError, EmulationError) as error:

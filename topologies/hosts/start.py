@@ -67,10 +67,11 @@ class Program:
             raise EmulationError(f"{self.name}: ended before it was ready")
 
     def tell(self, line: str) -> None:
-        """Write a line to its standard input, and close that."""
+        """Write a line to its standard input."""
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError), self.process.stdin:  # `check` says why it has ended
+        with suppress(BrokenPipeError):  # `check` says why it has ended
             self.process.stdin.write(f"{line}\n".encode())
+            self.process.stdin.flush()
 
     def check(self) -> None:
         """Look whether it runs, or has ended well.
@@ -105,7 +106,8 @@ class Program:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
-            pipe.close()
+            with suppress(BrokenPipeError):
+                pipe.close()
 
 
 def stop(programs: Sequence[Program], timeout: float = 10.0) -> None:

@@ -1,0 +1,116 @@
+"""Events in words: what of a tick is news after the tick before.
+
+An alarm that stands is not repeated; it is news again when it has gone and comes back. What goes and comes at its limit
+would be news at every tick, so an alarm goes only some way below the limit at which it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pricing.network import Network
+
+Record = Mapping[str, Any]
+
+NEAR, AWAY = 0.9, 0.85
+"""Utilization at which a resource is near its capacity, and below which it no longer is (ours)."""
+
+FAR, CLOSE = 0.05, 0.04
+"""Gap at which the network is said to be far from its optimum, and below which it no longer is (ours)."""
+
+OLD_S = 5.0
+"""Age of a measurement that is an alarm (ours)."""
+
+MOVED = 0.2
+"""Share of a session's traffic that is worth a sentence when it moves in one tick (ours)."""
+
+NAMED = 3
+"""Sessions that are named when they move at once (ours)."""
+
+
+@dataclass
+class Watcher:
+    """What has been said of a network; give it every record line in its order."""
+
+    network: Network
+    _last: Record = field(default_factory=dict)
+    _phase: str = ""
+    _standing: set[str] = field(default_factory=set)
+
+    def events(self, record: Record, phase: str) -> list[str]:
+        """The news of a record line with its resources, a sentence each."""
+        found = [*self._changes(record, phase), *self._alarms(record), *self._moves(record)]
+        self._last, self._phase = record, phase
+        return found
+
+    def _changes(self, record: Record, phase: str) -> Iterator[str]:
+        if phase != self._phase:
+            yield f"Phase: {phase}"
+        before = self._last.get("policy", record["policy"])
+        if record["policy"] != before:
+            yield f"Policy: {record['policy']} after {before}"
+        error, known = record.get("error"), self._last.get("error")
+        if error and error != known:
+            yield f"Tick {record['tick']}: {error}"
+        elif known and not error:
+            yield f"Tick {record['tick']} went well again"
+
+    def _alarms(self, record: Record) -> Iterator[str]:
+        links = zip((f"Link {link}" for link in self.network.links), record["links"], strict=True)
+        servers = zip((f"Server {server.name}" for server in self.network.servers), record["servers"], strict=True)
+        for name, state in (*links, *servers):
+            used, age = state["utilization"], state.get("age")
+            yield from self._alarm(
+                f"{name} is near its capacity", f"{name} is no longer near its capacity", used, NEAR, AWAY
+            )
+            if self._last and age is not None:
+                yield from self._alarm(
+                    f"{name} has not been measured for {OLD_S:g} s", f"{name} is measured again", age, OLD_S, OLD_S
+                )
+        gap = record.get("gap")
+        if gap is not None:
+            yield from self._alarm(
+                f"The network is more than {FAR:.0%} above its optimum",
+                f"The network is within {FAR:.0%} of its optimum",
+                gap,
+                FAR,
+                CLOSE,
+            )
+
+    def _alarm(self, comes: str, goes: str, value: float, limit: float, release: float) -> Iterator[str]:
+        if value >= limit and comes not in self._standing:
+            self._standing.add(comes)
+            yield comes
+        elif value < release and comes in self._standing:
+            self._standing.discard(comes)
+            yield goes
+
+    def _moves(self, record: Record) -> list[str]:
+        found = list(self._each_move(record))
+        return found if len(found) <= NAMED else [f"{len(found)} sessions move {MOVED:.0%} or more of their traffic"]
+
+    def _each_move(self, record: Record) -> Iterator[str]:
+        for session, split in sorted(record["decided"].items()):
+            before = dict(self._last.get("decided", {}).get(session, split))
+            now = dict(split)
+            grown = {route: now[route] - before.get(route, 0.0) for route in now}
+            share = sum(change for change in grown.values() if change > 0)
+            if share >= MOVED:
+                most = max(sorted(grown), key=lambda route: grown[route])
+                yield f"{session} moves {share:.0%} of its traffic, most of it to {spoken(most)}"
+
+
+def spoken(route: str) -> str:
+    """A route for people: where it leads, and by which nodes.
+
+    >>> spoken("Denver>KansasCity>Chicago@east"), spoken("here@west"), spoken("a>b")
+    ('east by KansasCity, Chicago', 'west at its own node', 'b')
+    """
+    way, _, server = route.partition("@")
+    nodes = way.split(">")
+    if way == "here":
+        return f"{server} at its own node"
+    between = nodes[1:] if server else nodes[1:-1]
+    return (server or nodes[-1]) + (f" by {', '.join(between)}" if between else "")

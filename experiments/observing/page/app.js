@@ -1,0 +1,260 @@
+// The live page of a run: what is shown, of which moment, and what keys and clicks do.
+
+import { Charts } from "./charts.js";
+import { Comparison } from "./compare.js";
+import { NetworkMap, priceSteps, UTILIZATION } from "./map.js";
+import { linkOf, Panels } from "./panels.js";
+import { Store } from "./store.js";
+import { clock, ms, share } from "./words.js";
+
+const SILENT_S = 5;
+const PARTS = ["measure", "decide", "install", "judge"];
+
+const byId = (id) => document.getElementById(id);
+const store = new Store();
+const view = { quantity: "utilization", selected: null, at: null, compare: false };
+const scale = { low: Infinity, high: 0, widest: 0, seen: 0 };
+let map, panels, charts, comparison, drawing = false, arrived = 0;
+
+// Where in the ticks we are: the newest, or the one that was scrubbed to.
+function place() {
+  const { ticks } = store;
+  if (view.at === null) return ticks.length - 1;
+  const found = ticks.findIndex((tick) => tick.id >= view.at);
+  return found < 0 ? ticks.length - 1 : found;
+}
+
+function redraw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    if (store.ticks.length) draw();
+  });
+}
+
+function draw() {
+  const now = place(), tick = store.ticks[now];
+  stretch();
+  const options = { quantity: view.quantity, borders: priceSteps(scale.low, scale.high), widest: scale.widest, selected: view.selected };
+  legend(options.borders);
+  byId("map").hidden = view.compare;
+  byId("pair").hidden = !view.compare;
+  if (view.compare) comparison.show(options);
+  else map.show(tick, options);
+  panels.show(tick, now, view.selected);
+  charts.show(["link", "server"].includes(view.selected?.kind) ? view.selected : null, now);
+  head(tick);
+  scrubber(now, tick);
+}
+
+// The scales hold for all ticks seen, so that a colour means the same before and after.
+function stretch() {
+  const newest = store.ticks.at(-1).id;
+  if (newest === scale.seen && store.ticks.length === scale.count) return;
+  const fresh = store.ticks.length === scale.count + 1 ? [store.ticks.at(-1)] : store.ticks;
+  for (const tick of fresh) {
+    for (const state of tick.links) scale.widest = Math.max(scale.widest, state.load);
+    for (const { price } of [...tick.links, ...tick.servers])
+      if (price) [scale.low, scale.high] = [Math.min(scale.low, price), Math.max(scale.high, price)];
+  }
+  scale.seen = newest;
+  scale.count = store.ticks.length;
+}
+
+function legend(borders) {
+  const price = view.quantity === "price";
+  const said = (price ? borders.map((each) => `${+(each * 1e3).toPrecision(2)}`) : UTILIZATION.map(String));
+  const key = `${view.quantity} ${said}`;
+  const box = byId("legend");
+  if (box.dataset.key === key) return;
+  box.dataset.key = key;
+  const marks = said.slice(0, -1).map((words, index) => {
+    const mark = document.createElement("span");
+    mark.style.setProperty("--colour", `var(--scale${index})`);
+    mark.textContent = words;
+    return mark;
+  });
+  box.replaceChildren(...marks, price ? "ms" : "");
+  box.setAttribute("aria-label", price ? "Colours of price, from low to high" : "Colours of utilization, from low to high");
+}
+
+function head(tick) {
+  const rate = store.network.sessions.reduce((sum, each) => sum + (tick.offered[each.name] ?? 0) / each.frame_bits, 0);
+  const phase = tick.total ? `${tick.phase}, ${Math.max(tick.elapsed, 0).toFixed(0)} of ${tick.total.toFixed(0)} s` : tick.phase;
+  const facts = [
+    [phase, ""],
+    [rate.toLocaleString("en", { maximumFractionDigits: 0 }), "packets/s"],
+    [ms(tick.objective), "mean delay by the model"],
+    [ms(tick.optimum), "the least it could be"],
+    [share(tick.gap), "above the optimum"],
+  ];
+  byId("facts").replaceChildren(
+    ...facts.map(([value, words]) => {
+      const fact = document.createElement("span");
+      const strong = document.createElement("b");
+      strong.textContent = value;
+      fact.append(strong, ` ${words}`);
+      return fact;
+    }),
+  );
+  byId("tick").textContent = `tick ${tick.tick}, ${(tick.tick_s * 1e3).toFixed(0)} ms`;
+  const took = PARTS.map((name) => [name, (tick.tick_parts_s ?? {})[name] ?? 0]);
+  const words = took.map(([name, seconds]) => `${name} ${(seconds * 1e3).toFixed(0)} ms`).join(", ");
+  const parts = byId("parts");
+  parts.setAttribute("aria-label", words);
+  byId("clock").title = `The control tick: ${words}; ${tick.rules_changed} rules changed`;
+  const sum = took.reduce((total, [, seconds]) => total + seconds, 0) || 1;
+  while (parts.children.length < PARTS.length) parts.append(document.createElement("i"));
+  took.forEach(([, seconds], index) => (parts.children[index].style.width = `${(100 * seconds) / sum}%`));
+  const chooser = byId("policy");
+  if (document.activeElement !== chooser) chooser.value = tick.policy;
+  chooser.disabled = !tick.changes;
+  chooser.title = store.network.policies.find((each) => each.name === tick.policy)?.summary ?? "";
+}
+
+function scrubber(now, tick) {
+  const { ticks } = store;
+  const slider = byId("time");
+  slider.max = ticks.length - 1;
+  slider.value = now;
+  const live = view.at === null;
+  const ago = ticks.at(-1).time - tick.time;
+  byId("when").textContent = live ? `live, ${clock(tick.time)}` : `${clock(tick.time)}, ${ago.toFixed(0)} s ago`;
+  slider.setAttribute("aria-valuetext", byId("when").textContent);
+  byId("pause").setAttribute("aria-pressed", !live);
+  byId("pause").textContent = live ? "Pause" : "Live";
+  document.body.classList.toggle("past", !live);
+}
+
+function goTo(index) {
+  const { ticks } = store;
+  if (index == null || !ticks.length) return;
+  const wanted = Math.max(0, Math.min(index, ticks.length - 1));
+  view.at = wanted === ticks.length - 1 && view.at !== null && index > wanted ? null : ticks[wanted].id;
+  redraw();
+}
+
+const pause = () => {
+  view.at = view.at === null ? (store.ticks.at(-1)?.id ?? null) : null;
+  redraw();
+};
+
+const pick = (selected) => {
+  view.selected = selected;
+  redraw();
+};
+
+const show = (quantity) => {
+  view.quantity = quantity;
+  for (const button of document.querySelectorAll("[data-quantity]")) button.setAttribute("aria-pressed", button.dataset.quantity === quantity);
+  redraw();
+};
+
+const compare = () => {
+  view.compare = !view.compare;
+  byId("compare").setAttribute("aria-pressed", view.compare);
+  redraw();
+};
+
+let hiding;
+function complain(words) {
+  const box = byId("problem");
+  box.textContent = words;
+  box.hidden = false;
+  clearTimeout(hiding);
+  hiding = setTimeout(() => (box.hidden = true), 12000);
+}
+
+const change = (path, body) => store.put(path, body).catch((error) => complain(error.message));
+const part = encodeURIComponent;
+
+function works({ kind, key }, value) {
+  const { src, dst } = linkOf(key);
+  const path = kind === "link" ? `api/links/${part(src)}/${part(dst)}` : `api/${kind}s/${part(key)}`;
+  return change(path, { works: value });
+}
+
+function failOrHeal() {
+  const tick = store.ticks.at(-1);
+  if (view.selected && view.selected.kind !== "session" && tick) works(view.selected, !panels.works(tick, view.selected));
+}
+
+const KEYS = {
+  " ": pause,
+  ArrowLeft: () => goTo(place() - 1),
+  ArrowRight: () => view.at !== null && goTo(place() + 1),
+  u: () => show("utilization"),
+  p: () => show("price"),
+  c: compare,
+  f: failOrHeal,
+  Escape: () => pick(null),
+};
+
+function listen() {
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea, dialog");
+    const pressing = event.key === " " && event.target.closest("button, a");
+    if (event.ctrlKey || event.metaKey || event.altKey || pressing || (typing && event.key !== "Escape")) return;
+    const act = KEYS[event.key];
+    if (act) {
+      event.preventDefault();
+      act();
+    }
+  });
+  for (const button of document.querySelectorAll("[data-quantity]")) button.addEventListener("click", () => show(button.dataset.quantity));
+  byId("pause").addEventListener("click", pause);
+  byId("compare").addEventListener("click", compare);
+  byId("time").addEventListener("input", (event) => goTo(+event.target.value === store.ticks.length - 1 && view.at !== null ? store.ticks.length : +event.target.value));
+  byId("policy").addEventListener("change", (event) => {
+    change("api/policy", { policy: event.target.value });
+    event.target.blur();
+  });
+}
+
+store.askForToken = () =>
+  new Promise((resolve) => {
+    const dialog = byId("ask");
+    dialog.onclose = () => {
+      const given = dialog.returnValue === "ok" ? byId("token").value : "";
+      byId("token").value = "";
+      if (given) sessionStorage.setItem("token", given);
+      resolve(given !== "");
+    };
+    dialog.returnValue = "";
+    dialog.showModal();
+  });
+
+store.addEventListener("network", () => {
+  const { network } = store;
+  byId("name").textContent = network.name;
+  byId("title").textContent = network.title;
+  document.title = `${network.name} – Wardrop`;
+  byId("policy").replaceChildren(...network.policies.map(({ name, summary }) => Object.assign(new Option(name, name), { title: summary })));
+  map = new NetworkMap(byId("map"), store, pick);
+  panels = new Panels(store, { pick, redraw, works, demand: (session, factor) => change(`api/sessions/${part(session)}/demand`, { factor }) });
+  charts = new Charts(store, goTo);
+  comparison = new Comparison(store, pick, redraw);
+});
+
+store.addEventListener("ticks", () => {
+  arrived = performance.now();
+  const hand = document.querySelector(".clock .hand");
+  hand.getAnimations().forEach((each) => each.cancel());
+  const [before, last] = store.ticks.slice(-2);
+  const period = last ? Math.min(Math.max(last.time - before.time, 0.1), 10) : 1;
+  hand.animate([{ strokeDashoffset: 1 }, { strokeDashoffset: 0 }], { duration: period * 1e3, fill: "forwards" });
+  redraw();
+});
+
+setInterval(() => {
+  const silent = (performance.now() - arrived) / 1e3;
+  const lost = store.network && !store.connected;
+  const late = store.ticks.length && silent > SILENT_S;
+  byId("when").classList.toggle("lost", Boolean(lost || late));
+  if (lost) byId("when").textContent = "the run does not answer";
+  else if (late && view.at === null) byId("when").textContent = `no tick for ${silent.toFixed(0)} s`;
+}, 1000);
+
+listen();
+store.start().catch((error) => complain(`The run does not answer: ${error.message}`));

@@ -1,0 +1,109 @@
+// Prices, load and gap over the time kept; a click goes to that moment.
+
+import uPlot from "./vendor/uplot.js";
+import { HUES, share } from "./words.js";
+
+const HEIGHT = 96;
+const LOWEST_GAP = 1e-4;
+
+export class Charts {
+  constructor(store, goTo) {
+    this.store = store;
+    this.goTo = goTo;
+    this.charts = [];
+    this.subject = undefined;
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.build());
+    new ResizeObserver(() => this.resize()).observe(document.querySelector(".charts"));
+  }
+
+  // Build the charts of what is selected: a link, a server, or all servers (dearest links where there is none).
+  build() {
+    const css = getComputedStyle(document.documentElement);
+    const paint = (name) => css.getPropertyValue(`--${name}`).trim();
+    this.charts.forEach((chart) => chart.destroy());
+    const lines = this.lines();
+    const names = lines.map((line) => line.name);
+    const only = lines.length === 1 ? ` of ${names[0]}` : lines.length ? " of the servers" : "";
+    document.getElementById("price-of").textContent = `Price${only}, ms`;
+    document.getElementById("load-of").textContent = `Utilization${only}`;
+    const strokes = lines.map((line) => paint(`hue${line.hue % HUES}`));
+    const number = (value) => (value >= 100 ? value.toFixed(0) : String(+value.toPrecision(2)));
+    const make = (id, strokes, range, label, more = {}) =>
+      new uPlot(
+        {
+          width: this.width(id),
+          height: HEIGHT,
+          legend: { show: false },
+          cursor: { y: false, points: { size: 6 }, drag: { setScale: false, x: false, y: false } },
+          scales: { x: { time: false }, y: range },
+          axes: [
+            { show: false },
+            { stroke: paint("soft"), grid: { stroke: paint("rule"), width: 1 }, ticks: { show: false }, size: 46, gap: 4,
+              font: "11px system-ui, sans-serif", space: 28, values: (_, values) => values.map(label), ...more },
+          ],
+          series: [{}, ...strokes.map((stroke) => ({ stroke, width: 1.5, points: { show: false }, spanGaps: false }))],
+          hooks: {
+            draw: [(chart) => this.mark(chart, paint("ink"))],
+            ready: [(chart) => chart.over.addEventListener("click", () => this.goTo(chart.cursor.idx))],
+          },
+        },
+        [[], ...strokes.map(() => [])],
+        document.getElementById(id),
+      );
+    const upTo = (least) => ({ range: (_, low, high) => [0, Math.max(least, high ?? 0) * 1.08] });
+    const logarithm = { distr: 3, range: (_, low, high) => [Math.max(Math.min(low ?? 0.01, 0.01), LOWEST_GAP), Math.max(high ?? 1, 0.1)] };
+    const decades = { splits: () => [1e-4, 1e-2, 1], space: 10 };
+    this.charts = [
+      make("price-chart", strokes, upTo(1e-3), number),
+      make("load-chart", strokes, upTo(0.2), number),
+      make("gap-chart", [paint("model")], logarithm, share, decades),
+    ];
+  }
+
+  lines() {
+    const { store, subject } = this;
+    if (subject?.kind === "link") return [{ name: subject.key.replace(">", "→"), rows: "links", index: store.linkIndex.get(subject.key), hue: 0 }];
+    const servers = store.network.servers.map((server, index) => ({ name: server.name, rows: "servers", index, hue: index }));
+    return subject?.kind === "server" ? servers.filter((server) => server.name === subject.key) : servers;
+  }
+
+  // Show all ticks, with a line at the one at `place`.
+  show(subject, place) {
+    const same = subject?.kind === this.subject?.kind && subject?.key === this.subject?.key;
+    if (!this.charts.length || !same) {
+      this.subject = subject;
+      this.build();
+    }
+    this.place = place;
+    const { ticks } = this.store;
+    const x = ticks.map((tick) => tick.time);
+    const column = (line, field, factor) => ticks.map((tick) => (tick[line.rows][line.index][field] ?? null) && tick[line.rows][line.index][field] * factor);
+    const [price, load, gap] = this.charts;
+    price.setData([x, ...this.lines().map((line) => column(line, "price", 1e3))]);
+    load.setData([x, ...this.lines().map((line) => column(line, "utilization", 1))]);
+    gap.setData([x, ticks.map((tick) => (tick.gap == null ? null : Math.max(tick.gap, LOWEST_GAP)))]);
+  }
+
+  mark(chart, stroke) {
+    const tick = this.store.ticks[this.place];
+    if (!tick) return;
+    const { ctx, bbox } = chart;
+    const x = chart.valToPos(tick.time, "x", true);
+    ctx.save();
+    ctx.strokeStyle = stroke;
+    ctx.globalAlpha = 0.5;
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.restore();
+  }
+
+  width(id) {
+    return Math.max(document.getElementById(id).clientWidth, 120);
+  }
+
+  resize() {
+    for (const chart of this.charts) chart.setSize({ width: this.width(chart.root.parentElement.id), height: HEIGHT });
+  }
+}

@@ -1,0 +1,312 @@
+// The map: each direction of a cable a curve of its own, its width the load, its colour utilization or price.
+
+import { select, zoom, zoomIdentity } from "./vendor/d3.js";
+import { hue, ms, route, share } from "./words.js";
+
+const BEND = 0.09; // how far a link bends to one side, as a share of its length: both directions are seen
+const MARGIN = { x: 62, top: 30, bottom: 44 };
+const MANY = 40; // nodes of a network that is drawn finer
+const NARROW = 560; // width of a map that is stretched in height
+const LETTER = 6.6; // mean width of a letter of a name
+// Sides of a node where its name may stand: direction, to the right, down, anchor.
+const SIDES = [[Math.PI / 2, 0, 1, "middle"], [-Math.PI / 2, 0, -1, "middle"], [0, 1, 0, "start"], [Math.PI, -1, 0, "end"]];
+const DASH = 15; // px from one dash of a route to the next
+const STEPS = 9;
+export const UTILIZATION = [0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1];
+
+export const step = (value, borders) => {
+  let place = 0;
+  while (place < STEPS - 1 && value >= borders[place + 1]) place += 1;
+  return place;
+};
+
+// Borders of the colours of price, in s: even in the logarithm.
+export const priceSteps = (low, high) => {
+  const from = Math.min(Math.max(low, high / 300), high / 2);
+  return Array.from({ length: STEPS + 1 }, (_, place) => from * (high / from) ** (place / STEPS));
+};
+
+export class NetworkMap {
+  constructor(container, store, pick) {
+    this.store = store;
+    this.network = store.network;
+    this.pick = pick;
+    this.container = container;
+    this.svg = select(container).append("svg").attr("role", "group").attr("aria-label", "Map of the network");
+    this.stage = this.svg.append("g");
+    this.zoom = zoom()
+      .scaleExtent([0.8, 12])
+      .clickDistance(6)
+      .on("zoom", (event) => this.stage.attr("transform", event.transform));
+    this.svg.call(this.zoom).on("dblclick.zoom", null).on("click", () => pick(null));
+    this.svg.on("dblclick", () => this.svg.call(this.zoom.transform, zoomIdentity));
+    this.draw();
+    new ResizeObserver(() => this.place()).observe(container);
+  }
+
+  draw() {
+    const { links, nodes, servers, sessions } = this.network;
+    const at = new Map();
+    servers.forEach((server, index) => at.set(server.node, [...(at.get(server.node) ?? []), { ...server, index }]));
+    const sources = new Set(sessions.map((session) => session.source));
+    const choose = (kind, key) => (event) => {
+      event.stopPropagation();
+      this.pick({ kind, key });
+    };
+    const group = (name) => this.stage.append("g").attr("class", name);
+    this.links = group("links")
+      .selectAll("g")
+      .data(links.map((link, index) => ({ ...link, index, key: `${link.src}>${link.dst}` })))
+      .join("g")
+      .attr("class", "link")
+      .attr("data-link", (link) => link.key)
+      .on("click", function (event, link) {
+        choose("link", link.key)(event);
+      });
+    this.links.append("path").attr("class", "reach");
+    this.links.append("path").attr("class", "line");
+    this.links.append("path").attr("class", "head");
+    this.links.append("title");
+    this.lit = group("routes");
+    this.crosses = group("crosses");
+    this.nodes = group("nodes")
+      .selectAll("g")
+      .data(nodes.map((node) => ({ ...node, servers: at.get(node.name) ?? [], source: sources.has(node.name) })))
+      .join("g")
+      .attr("class", (node) => `node${node.source ? " source" : ""}${node.servers.length ? " serving" : ""}`)
+      .attr("data-node", (node) => node.name)
+      .on("click", (event, node) =>
+        node.servers.length ? choose("server", node.servers[0].name)(event) : choose("node", node.name)(event),
+      );
+    this.nodes
+      .selectAll("rect")
+      .data((node) => node.servers)
+      .join("rect")
+      .attr("x", (_, place) => -11 + 25 * place)
+      .attr("y", -11)
+      .attr("width", 22)
+      .attr("height", 22)
+      .attr("rx", 4)
+      .attr("data-server", (server) => server.name)
+      .on("click", (event, server) => choose("server", server.name)(event));
+    this.nodes
+      .append("circle")
+      .attr("r", nodes.length > MANY ? 3 : 5)
+      .on("click", (event, node) => choose("node", node.name)(event));
+    this.nodes.append("title").text((node) => node.name);
+    this.labels = this.nodes.append("text").attr("class", "name");
+    this.labels.append("tspan").text((node) => node.name);
+    this.labels
+      .selectAll("tspan.state")
+      .data((node) => node.servers)
+      .join("tspan")
+      .attr("class", "state")
+      .attr("dy", "1.15em");
+    this.shown = links.map(() => ({}));
+    this.place();
+  }
+
+  // Screen coordinates, for the width that there is.
+  place() {
+    const { nodes } = this.network;
+    const width = this.container.clientWidth;
+    if (!width) return;
+    const xs = nodes.map((node) => node.x), ys = nodes.map((node) => node.y);
+    const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    const side = Math.min(MARGIN.x, width * 0.12);
+    const limit = Math.max(240, innerHeight * 0.62);
+    const tallest = (limit - MARGIN.top - MARGIN.bottom) / (high - low || 1);
+    const across = Math.min((width - 2 * side) / (right - left || 1), tallest);
+    const along = Math.min(across * (width < NARROW ? 1.5 : 1), tallest); // a phone is higher than it is wide
+    const height = Math.max(220, (high - low) * along + MARGIN.top + MARGIN.bottom);
+    const begin = (width - (right - left) * across) / 2;
+    this.at = new Map(
+      nodes.map((node) => [node.name, [begin + (node.x - left) * across, MARGIN.top + (node.y - low) * along]]),
+    );
+    this.svg.attr("viewBox", `0 0 ${width} ${height}`).attr("height", height);
+    this.zoom.translateExtent([[-width / 2, -height / 2], [1.5 * width, 1.5 * height]]);
+    this.nodes.attr("transform", (node) => `translate(${this.at.get(node.name)})`);
+    this.curves = new Map(this.links.data().map((link) => [link.key, curve(this.at.get(link.src), this.at.get(link.dst))]));
+    this.links.select(".reach").attr("d", (link) => this.curves.get(link.key).path);
+    this.links.select(".line").attr("d", (link) => this.curves.get(link.key).path);
+    this.links.select(".head").attr("transform", (link) => this.curves.get(link.key).turn);
+    this.placeLabels();
+    this.shown.forEach((seen) => (seen.width = null));
+    if (this.last) this.show(this.last.tick, this.last.options);
+  }
+
+  // A name stands where its node's cables leave most room, inside the map; one that would cover another waits for a
+  // pointer. Servers are named first.
+  placeLabels() {
+    const around = new Map(this.network.nodes.map((node) => [node.name, []]));
+    for (const { src, dst } of this.network.links) {
+      const [ax, ay] = this.at.get(src), [bx, by] = this.at.get(dst);
+      around.get(src).push(Math.atan2(by - ay, bx - ax));
+    }
+    const width = this.container.clientWidth;
+    const taken = this.network.nodes.map((node) => box(this.at.get(node.name), [-5, -5, 5, 5]));
+    const labels = this.labels.nodes().map((label) => ({ label, node: select(label).datum() }));
+    labels.sort((one, other) => other.node.servers.length - one.node.servers.length || (around.get(other.node.name).length - around.get(one.node.name).length));
+    for (const { label, node } of labels) {
+      const lines = node.servers.length;
+      const reach = lines ? 16 : 9;
+      const long = LETTER * Math.max(node.name.length, ...node.servers.map((server) => server.name.length + 6));
+      const space = ([angle, dx, dy]) => {
+        const apart = around.get(node.name).map((other) => Math.abs(Math.atan2(Math.sin(angle - other), Math.cos(angle - other))));
+        const place = box(this.at.get(node.name), extent(dx, dy, reach, long, lines));
+        const outside = place[0] < 0 || place[2] > width;
+        return Math.min(3, ...apart) - (dx ? 0.35 : 0) - (outside ? 9 : 0) - (taken.some((other) => covers(place, other)) ? 4 : 0);
+      };
+      const [, dx, dy, anchor] = SIDES.reduce((best, each) => (space(each) > space(best) + 1e-6 ? each : best));
+      const place = box(this.at.get(node.name), extent(dx, dy, reach, long, lines));
+      const quiet = !lines && taken.some((other) => covers(place, other));
+      if (!quiet) taken.push(place);
+      const y = dy > 0 ? reach + 11 : dy < 0 ? -reach - 13 * lines - 2 : 4 - 6 * lines;
+      select(label).attr("text-anchor", anchor).attr("y", y).classed("quiet", quiet).selectAll("tspan").attr("x", dx * reach);
+    }
+  }
+
+  // Show a tick. options: quantity, borders (of price, s), widest (bit/s), selected.
+  show(tick, options) {
+    this.last = { tick, options };
+    const borders = options.quantity === "price" ? options.borders : UTILIZATION;
+    const colour = (state) => (state[options.quantity] == null ? "var(--rule)" : `var(--scale${step(state[options.quantity], borders)})`);
+    const cables = new Set(tick.down.links.flatMap(([a, b]) => [`${a}>${b}`, `${b}>${a}`]));
+    const dead = new Set(tick.down.nodes);
+    const down = (link) => cables.has(link.key) || dead.has(link.src) || dead.has(link.dst);
+    const shown = this.shown;
+    this.links.each(function (link) {
+      const state = tick.links[link.index], seen = shown[link.index];
+      const fails = down(link);
+      const next = {
+        colour: fails ? "var(--soft)" : colour(state),
+        width: fails ? 1.5 : Math.round(10 * (1.2 + 8 * Math.sqrt(Math.min(state.load / options.widest, 1)))) / 10,
+        fails,
+      };
+      if (next.colour !== seen.colour) this.style.color = next.colour;
+      if (next.width !== seen.width) {
+        this.style.setProperty("--width", next.width);
+        this.children[2].setAttribute("d", head(next.width));
+      }
+      if (fails !== seen.fails) this.classList.toggle("down", fails);
+      shown[link.index] = next;
+    });
+    this.links.select("title").text((link) => {
+      const state = tick.links[link.index];
+      const words = `utilization ${state.utilization.toFixed(2)}, price ${ms(state.price)}`;
+      return `${link.src} → ${link.dst}: ${down(link) ? "failed" : words}`;
+    });
+    this.nodes.selectAll("rect").style("fill", (server) => colour(tick.servers[server.index]));
+    this.labels.selectAll("tspan.state").text((server) => {
+      if (tick.down.servers.includes(server.name)) return `${server.name}: failed`;
+      const state = tick.servers[server.index];
+      return `${server.name} ${options.quantity === "price" ? ms(state.price) : state.utilization.toFixed(2)}`;
+    });
+    this.cross(tick, cables, dead);
+    this.light(tick, options.selected);
+  }
+
+  cross(tick, cables, dead) {
+    const gone = this.network.servers.filter((server) => tick.down.servers.includes(server.name));
+    const places = [
+      ...[...cables].filter((key) => key.split(">")[0] < key.split(">")[1]).map((key) => this.middle(key)),
+      ...[...dead].map((name) => this.at.get(name)),
+      ...gone.map((server) => this.at.get(server.node)),
+    ];
+    this.crosses
+      .selectAll("path")
+      .data(places)
+      .join("path")
+      .attr("d", "M-6 -6L6 6M-6 6L6 -6")
+      .attr("transform", ([x, y]) => `translate(${x},${y})`);
+  }
+
+  middle(key) {
+    const [[ax, ay], [bx, by]] = key.split(">").map((name) => this.at.get(name));
+    return [(ax + bx) / 2, (ay + by) / 2];
+  }
+
+  // The routes of the selected session, each link in its server's colour, as wide as its share.
+  light(tick, selected) {
+    const session = selected?.kind === "session" ? selected.key : null;
+    const carried = new Map(); // link -> server -> share
+    for (const [text, weight] of session ? (tick.decided[session] ?? []) : []) {
+      const { links, server } = route(text);
+      for (const link of links) {
+        const shares = carried.get(link) ?? new Map();
+        carried.set(link, shares.set(server, weight + (shares.get(server) ?? 0)));
+      }
+    }
+    const strands = [...carried].flatMap(([link, shares]) =>
+      [...shares].map(([server, weight], index) => ({
+        key: `${link}@${server ?? ""}`, link, server, weight, index, count: shares.size,
+        sum: [...shares.values()].reduce((total, each) => total + each),
+      })),
+    );
+    this.svg.classed("lighting", session !== null);
+    this.links.classed("selected", (link) => selected?.kind === "link" && selected.key === link.key);
+    this.nodes.classed("selected", (node) => {
+      if (selected?.kind === "session") return this.store.session.get(session).source === node.name;
+      if (selected?.kind === "server") return node.servers.some((server) => server.name === selected.key);
+      return selected?.kind === "node" && selected.key === node.name;
+    });
+    const lines = this.lit.selectAll("g").data(strands, (each) => each.key);
+    const fresh = lines.enter().append("g");
+    fresh.append("path");
+    fresh.append("text");
+    lines.exit().remove();
+    const all = fresh.merge(lines);
+    all
+      .select("path")
+      .attr("d", (each) => this.curves.get(each.link).path)
+      .style("stroke", (each) => (each.server == null ? "var(--hue0)" : hue(this.store.serverIndex.get(each.server))))
+      .style("stroke-width", (each) => 2 + 8 * each.sum)
+      .style("stroke-dasharray", (each) => `10 ${DASH * each.count - 10}`)
+      .style("--from", (each) => `${-DASH * each.index}px`)
+      .style("--to", (each) => `${-DASH * (each.index + each.count)}px`)
+      .style("animation-duration", (each) => `${0.9 * each.count}s`);
+    all
+      .select("text")
+      .attr("transform", (each) => `translate(${this.curves.get(each.link).label})`)
+      .text((each) => (each.index ? "" : share(each.sum)));
+  }
+}
+
+// What a name covers, as [left, top, right, bottom] about its node, on one of its sides.
+function extent(dx, dy, reach, long, lines) {
+  const high = 14 * (1 + lines);
+  const [left, right] = dx > 0 ? [reach, reach + long] : dx < 0 ? [-reach - long, -reach] : [-long / 2, long / 2];
+  const [top, bottom] = dy > 0 ? [reach, reach + high] : dy < 0 ? [-reach - high, -reach] : [-high / 2, high / 2];
+  return [left, top, right, bottom];
+}
+
+const box = ([x, y], [left, top, right, bottom]) => [x + left, y + top, x + right, y + bottom];
+const covers = (one, other) => one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3];
+
+// A link's curve between two places: its path, its arrow's place and turn, and where a word may stand.
+function curve([ax, ay], [bx, by]) {
+  const length = Math.hypot(bx - ax, by - ay) || 1;
+  const bend = BEND * Math.min(1, 260 / length);
+  const cx = (ax + bx) / 2 - bend * (by - ay), cy = (ay + by) / 2 + bend * (bx - ax);
+  const gap = Math.min(11, length / 4);
+  const near = (x, y) => {
+    const far = Math.hypot(cx - x, cy - y) || 1;
+    return [x + (gap * (cx - x)) / far, y + (gap * (cy - y)) / far];
+  };
+  const [sx, sy] = near(ax, ay), [ex, ey] = near(bx, by);
+  const t = 0.6, u = 1 - t;
+  const px = u * u * sx + 2 * u * t * cx + t * t * ex, py = u * u * sy + 2 * u * t * cy + t * t * ey;
+  const angle = (Math.atan2(u * (cy - sy) + t * (ey - cy), u * (cx - sx) + t * (ex - cx)) * 180) / Math.PI;
+  const f = (value) => value.toFixed(1);
+  const away = 14 / length;
+  return {
+    path: `M${f(sx)} ${f(sy)}Q${f(cx)} ${f(cy)} ${f(ex)} ${f(ey)}`,
+    turn: `translate(${f(px)},${f(py)}) rotate(${f(angle)})`,
+    label: [f((sx + 2 * cx + ex) / 4 - away * (by - ay)), f((sy + 2 * cy + ey) / 4 + away * (bx - ax) + 4)],
+  };
+}
+
+function head(width) {
+  const half = 3 + width * 0.62;
+  return `M${half * 1.25} 0L${-half * 0.75} ${half}L${-half * 0.75} ${-half}Z`;
+}

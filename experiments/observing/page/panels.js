@@ -1,0 +1,322 @@
+// Lists of servers, sessions, links and events, and all that is known of what is selected.
+
+import { select } from "./vendor/d3.js";
+import { step, UTILIZATION } from "./map.js";
+import { clock, hue, mbit, ms, route, share } from "./words.js";
+
+const SHOWN = 24; // links in the list
+const TOLD = 40; // events in the list
+
+const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+const same = (one, other) => one?.kind === other?.kind && one?.key === other?.key;
+
+export class Panels {
+  constructor(store, actions) {
+    this.store = store;
+    this.actions = actions;
+    this.find = document.getElementById("find");
+    this.find.addEventListener("input", () => actions.redraw());
+    this.detail = document.getElementById("detail");
+    this.subject = null;
+  }
+
+  show(tick, place, selected) {
+    this.servers(tick, selected);
+    this.sessions(tick, selected);
+    this.links(tick, selected);
+    this.events(place);
+    this.details(tick, selected);
+  }
+
+  // Rows that are buttons, kept while what they stand for stays: focus is not lost at a tick.
+  rows(id, items, kind, selected, make, update) {
+    const { pick } = this.actions;
+    select(`#${id}`)
+      .selectAll("li")
+      .data(items, (item) => item.key)
+      .join((enter) =>
+        enter.append(() => {
+          const row = element("li");
+          const button = element("button");
+          button.type = "button";
+          button.append(...make());
+          row.append(button);
+          return row;
+        }),
+      )
+      .order()
+      .each(function (item) {
+        const button = this.firstChild;
+        const chosen = selected?.kind === kind && selected.key === item.key;
+        button.onclick = () => pick(chosen ? null : { kind, key: item.key });
+        button.setAttribute("aria-pressed", chosen);
+        button.dataset[kind] = item.key;
+        update(button.children, item);
+      });
+  }
+
+  servers(tick, selected) {
+    const items = this.store.network.servers.map((server, index) => ({ key: server.name, server, index, state: tick.servers[index] }));
+    const make = () => [element("span", "swatch"), element("span", "what"), bar(), element("span", "number"), element("span", "number")];
+    this.rows("servers", items, "server", selected, make, ([swatch, what, meter, used, price], { server, index, state }) => {
+      const failed = tick.down.servers.includes(server.name);
+      swatch.style.background = hue(index);
+      what.textContent = `${server.name} at ${server.node}`;
+      fill(meter, state.utilization);
+      used.textContent = failed ? "failed" : state.utilization.toFixed(2);
+      price.textContent = ms(state.price);
+    });
+  }
+
+  sessions(tick, selected) {
+    const items = this.store.network.sessions.map((session) => ({ key: session.name, session }));
+    const make = () => [element("span", "what"), element("span", "split"), element("span", "number")];
+    this.rows("sessions", items, "session", selected, make, ([what, split, number], { session }) => {
+      what.textContent = session.name;
+      number.textContent = mbit(tick.offered[session.name] ?? 0);
+      const shares = this.shares(tick, session.name);
+      split.title = shares.map((each) => `${each.name} ${share(each.weight)}`).join(", ");
+      select(split)
+        .selectAll("i")
+        .data(shares)
+        .join("i")
+        .style("background", (each) => each.hue)
+        .style("width", (each) => `${100 * each.weight}%`);
+    });
+  }
+
+  // A session's split by server; by route where no server ends it.
+  shares(tick, name) {
+    const found = new Map();
+    (tick.decided[name] ?? []).forEach(([text, weight], place) => {
+      const { server } = route(text);
+      const key = server ?? text;
+      const index = server == null ? place : this.store.serverIndex.get(server);
+      found.set(key, { name: key, hue: hue(index), index, weight: weight + (found.get(key)?.weight ?? 0) });
+    });
+    return [...found.values()].sort((one, other) => one.index - other.index);
+  }
+
+  links(tick, selected) {
+    const wanted = this.find.value.trim().toLowerCase();
+    const all = this.store.network.links
+      .map((link, index) => ({ key: `${link.src}>${link.dst}`, name: `${link.src} → ${link.dst}`, link, state: tick.links[index], failed: isDown(tick, link) }))
+      .filter((item) => item.name.toLowerCase().includes(wanted))
+      .sort((one, other) => other.failed - one.failed || other.state.utilization - one.state.utilization);
+    const make = () => [element("span", "what"), bar(), element("span", "number"), element("span", "number")];
+    this.rows("links", all.slice(0, SHOWN), "link", selected, make, ([what, meter, used, price], { name, state, failed }) => {
+      what.textContent = name;
+      fill(meter, state.utilization);
+      used.textContent = failed ? "failed" : state.utilization.toFixed(2);
+      price.textContent = ms(state.price);
+    });
+    const rest = all.length - SHOWN;
+    document.getElementById("more").textContent = rest > 0 ? `${rest} less loaded ones are not shown` : "";
+  }
+
+  events(place) {
+    const { ticks } = this.store;
+    const told = [];
+    for (let index = place; index >= 0 && told.length < TOLD; index -= 1)
+      for (const words of [...ticks[index].events].reverse()) told.push({ key: `${ticks[index].id} ${words}`, time: ticks[index].time, words });
+    select("#events")
+      .selectAll("li")
+      .data(told, (event) => event.key)
+      .join((enter) => {
+        const row = enter.append("li");
+        row.append("time").text((event) => clock(event.time));
+        row.append("span").text((event) => event.words);
+        return row;
+      })
+      .order();
+  }
+
+  details(tick, selected) {
+    this.detail.hidden = selected === null;
+    if (selected === null) {
+      this.subject = null;
+      return;
+    }
+    if (!same(this.subject, selected)) {
+      this.subject = selected;
+      this.detail.replaceChildren(element("div", "facts-of"), this.controls(selected));
+    }
+    const facts = this.detail.firstChild;
+    facts.replaceChildren(...this[`${selected.kind}Facts`](tick, selected.key));
+    const works = this.works(tick, selected);
+    const button = this.detail.querySelector("button.fails");
+    if (button) {
+      button.textContent = works ? `Fail ${this.noun(selected)}` : `Heal ${this.noun(selected)}`;
+      button.onclick = () => this.actions.works(selected, !works);
+    }
+    const factor = tick.demand[selected.key] ?? 1;
+    const slider = this.detail.querySelector("input[type=range]");
+    if (slider && !slider.matches(":active, :focus")) slider.value = factor;
+    const said = this.detail.querySelector("output");
+    if (said && !slider.matches(":active")) said.textContent = `${factor.toFixed(1)} × ${mbit(this.store.session.get(selected.key).rate)}`;
+    for (const each of this.detail.querySelectorAll(".controls button, .controls input")) each.disabled = !tick.changes;
+    this.detail.querySelector(".refused").hidden = tick.changes;
+  }
+
+  noun({ kind, key }) {
+    return kind === "link" ? `the cable ${key.replace(">", "–")}` : key;
+  }
+
+  works(tick, { kind, key }) {
+    if (kind === "link") return !isDown(tick, linkOf(key));
+    return !(kind === "server" ? tick.down.servers : tick.down.nodes).includes(key);
+  }
+
+  // What can be changed of a selection; made once for it, so that a slider is not pulled from under a finger.
+  controls(selected) {
+    const box = element("div", "controls");
+    if (selected.kind === "session") {
+      const label = element("label", "", "Demand ");
+      const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 3, step: 0.1 });
+      const said = element("output");
+      const { rate } = this.store.session.get(selected.key);
+      slider.addEventListener("input", () => (said.textContent = `${(+slider.value).toFixed(1)} × ${mbit(rate)}`));
+      slider.addEventListener("change", () => this.actions.demand(selected.key, +slider.value));
+      label.append(slider, said);
+      box.append(label);
+    } else {
+      const button = element("button", "fails");
+      button.type = "button";
+      box.append(button);
+    }
+    box.append(element("p", "refused soft", "This run takes no changes: what it measures would no longer be comparable."));
+    return box;
+  }
+
+  linkFacts(tick, key) {
+    const place = this.store.linkIndex.get(key);
+    const { capacity } = this.store.network.links[place];
+    return [
+      element("h2", "", key.replace(">", " → ")),
+      resource(tick.links[place], mbit(tick.links[place].load), mbit(capacity)),
+      this.users(tick, (each) => each.links.includes(key)),
+    ];
+  }
+
+  serverFacts(tick, key) {
+    const place = this.store.serverIndex.get(key);
+    const { capacity, node } = this.store.network.servers[place];
+    const state = tick.servers[place];
+    return [
+      element("h2", "", `${key} at ${node}`),
+      resource(state, `${state.load.toFixed(0)} work/s`, `${capacity.toFixed(0)} work/s`),
+      this.users(tick, (each) => each.server === key),
+    ];
+  }
+
+  nodeFacts(tick, key) {
+    const here = this.store.network.sessions.filter((session) => session.source === key);
+    const { pick } = this.actions;
+    const list = element("p", "users");
+    list.append(here.length ? "Where traffic enters: " : "No traffic enters here.");
+    for (const session of here) list.append(chip(session.name, mbit(tick.offered[session.name] ?? 0), () => pick({ kind: "session", key: session.name })));
+    return [element("h2", "", key), list];
+  }
+
+  // Which sessions use a resource, and how much of them.
+  users(tick, uses) {
+    const list = element("p", "users");
+    const { pick } = this.actions;
+    const found = this.store.network.sessions
+      .map(({ name }) => ({
+        name,
+        weight: (tick.decided[name] ?? []).reduce((sum, [text, weight]) => sum + (uses(route(text)) ? weight : 0), 0),
+      }))
+      .filter((each) => each.weight > 0)
+      .sort((one, other) => other.weight * tick.offered[other.name] - one.weight * tick.offered[one.name]);
+    list.append(found.length ? "Used by " : "No session uses it.");
+    for (const { name, weight } of found) list.append(chip(name, share(weight), () => pick({ kind: "session", key: name })));
+    return list;
+  }
+
+  // The routes of a session, each with its price split into its parts.
+  sessionFacts(tick, key) {
+    const session = this.store.session.get(key);
+    const realised = new Map(tick.realised[key] ?? []);
+    const routes = (tick.decided[key] ?? [])
+      .map(([text, weight]) => {
+        const parts = this.store.parts(tick, key, text, route);
+        return { text, weight, parts, sum: parts.reduce((sum, [, , cost]) => sum + (cost ?? 0), 0) };
+      })
+      .sort((one, other) => other.weight - one.weight);
+    const dearest = Math.max(...routes.map((each) => each.sum), 1e-9);
+    const table = element("div", "routes-of");
+    for (const { text, weight, parts, sum } of routes) {
+      const { nodes, server } = route(text);
+      const head = element("p");
+      const measured = realised.has(text) ? `, measured ${share(realised.get(text))}` : "";
+      head.append(element("b", "", share(weight)), ` ${nodes.join(" → ") || "here"}${server ? ` → ${server}` : ""}`, element("span", "soft", measured));
+      const price = element("div", "price");
+      const stack = element("div", "stack");
+      for (const [name, kind, cost] of parts) {
+        const part = element("i", kind);
+        part.style.width = `${(100 * (cost ?? 0)) / dearest}%`;
+        part.title = `${name}: ${ms(cost)}`;
+        stack.append(part);
+      }
+      const links = parts.filter(([, kind]) => kind !== "server").reduce((total, [, , cost]) => total + (cost ?? 0), 0);
+      price.append(stack, element("span", "number", ms(sum)));
+      table.append(head, price, element("p", "soft parts-said", `links ${ms(links)}${server ? `, ${server} ${ms(sum - links)}` : ""}`));
+    }
+    const sums = routes.filter((each) => each.weight > 0.01).map((each) => each.sum);
+    const spread = sums.length > 1 ? `The routes in use cost between ${ms(Math.min(...sums))} and ${ms(Math.max(...sums))}: where they cost the same, nothing is gained by moving.` : "";
+    const legend = element("p", "legend");
+    legend.append(element("i", "link"), "links ", element("i", "answers"), "answers on the way back ", element("i", "server"), "server");
+    return [
+      element("h2", "", `${key}, from ${session.source}`),
+      element("p", "soft", `Offers ${mbit(tick.offered[key] ?? 0)}, ${mbit(tick.delivered?.[key] ?? 0)} delivered. One more packet adds, by each of its routes:`),
+      table,
+      legend,
+      element("p", "soft", spread),
+    ];
+  }
+}
+
+export const linkOf = (key) => {
+  const [src, dst] = key.split(">");
+  return { src, dst };
+};
+
+export const isDown = (tick, { src, dst }) =>
+  tick.down.links.some(([a, b]) => (a === src && b === dst) || (a === dst && b === src)) || tick.down.nodes.includes(src) || tick.down.nodes.includes(dst);
+
+function bar() {
+  const meter = element("span", "meter");
+  meter.append(element("i"));
+  return meter;
+}
+
+function fill(meter, utilization) {
+  meter.firstChild.style.width = `${100 * Math.min(utilization, 1)}%`;
+  meter.firstChild.style.background = `var(--scale${step(utilization, UTILIZATION)})`;
+}
+
+function chip(name, words, act) {
+  const button = element("button", "chip", name);
+  button.type = "button";
+  button.append(element("b", "", words));
+  button.onclick = act;
+  return button;
+}
+
+function resource(state, load, capacity) {
+  const list = element("dl");
+  const facts = [
+    ["load", `${load} of ${capacity}`],
+    ["utilization", state.utilization.toFixed(3)],
+    ["price", ms(state.price)],
+    ["delay by the model", ms(state.delay)],
+    ["measured", state.age == null ? "not yet" : `${state.age.toFixed(1)} s ago`],
+  ];
+  for (const [what, value] of facts) {
+    const term = element("dd", "", value);
+    term.dataset.fact = what;
+    list.append(element("dt", "", what), term);
+  }
+  return list;
+}

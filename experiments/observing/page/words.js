@@ -1,0 +1,29 @@
+// Numbers and names as people read them: ms, Mbit/s, shares.
+
+export const ms = (seconds) => {
+  if (seconds == null) return "?";
+  if (seconds >= 10) return seconds < 1000 ? `${seconds.toFixed(0)} s` : "> 999 s";
+  const value = seconds * 1e3;
+  return `${value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)} ms`;
+};
+
+export const mbit = (bits) => `${(bits / 1e6).toFixed(2)} Mbit/s`;
+
+export const share = (ratio) => {
+  if (ratio == null) return "?";
+  const value = ratio * 100;
+  return `${value >= 10 || value === 0 ? value.toFixed(0) : value >= 0.1 ? value.toFixed(1) : value.toFixed(2)} %`;
+};
+
+
+export const clock = (seconds) => new Date(seconds * 1e3).toLocaleTimeString([], { hour12: false });
+
+// A route's text is "A>B>C@server", "here@server" or "A>B>C": its links, and its server or null.
+export const route = (text) => {
+  const [way, server = null] = text.split("@");
+  const nodes = way === "here" ? [] : way.split(">");
+  return { nodes, server, links: nodes.slice(1).map((node, place) => `${nodes[place]}>${node}`) };
+};
+
+export const HUES = 6;
+export const hue = (index) => `var(--hue${index % HUES})`;

@@ -1,0 +1,56 @@
+"""What people may change of a run while its traffic flows: policy, demand, and what is failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.observing.feed import Feed
+from experiments.running.campaign import Campaign
+from experiments.running.phase import Traffic
+from pricing.errors import WardropError
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The changes of one run (`experiments.observing.changes.Changeable`); observers are told of each."""
+
+    up: Campaign
+    traffic: Traffic
+    feed: Feed
+
+    def set_policy(self, name: str) -> None:
+        """Route by another policy from the next tick on; the feed tells it by itself."""
+        self.up.controller.ask({"policy": name})
+
+    def set_demand(self, session: str, factor: float) -> None:
+        """Let a session send `factor` times its rate.
+
+        Raises
+        ------
+        WardropError
+            When there is no such session.
+        """
+        if session not in self.up.network.session_index:
+            raise WardropError(f"unknown session {session!r}; accepted: {', '.join(self.up.network.session_index)}")
+        self.traffic.set_demand(session, factor)
+        self.feed.demanded(session, factor)
+        self.feed.say(f"Demand: {session} sends {factor:g} times its rate")
+
+    def set_link(self, src: str, dst: str, works: bool) -> None:
+        """Let the cable between two nodes fail, or heal it; raises as `Faults.link`, and so on for the others."""
+        (self.up.emulation.heal_link if works else self.up.emulation.fail_link)(src, dst)
+        self._tell(f"Link {src}-{dst}", works)
+
+    def set_node(self, node: str, works: bool) -> None:
+        """Let a node fail, or heal it."""
+        (self.up.emulation.heal_node if works else self.up.emulation.fail_node)(node)
+        self._tell(f"Node {node}", works)
+
+    def set_server(self, server: str, works: bool) -> None:
+        """Let a server fail, or heal it."""
+        (self.up.emulation.heal_server if works else self.up.emulation.fail_server)(server)
+        self._tell(f"Server {server}", works)
+
+    def _tell(self, what: str, works: bool) -> None:
+        self.feed.failed(self.up.emulation.faults.failed)
+        self.feed.say(f"{what} {'is healed' if works else 'fails'}")

@@ -1,0 +1,185 @@
+"""The live page in a headless browser, on a made-up run: what it shows, and what clicks and keys do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import browser
+import pytest
+from observed import MadeUpRun, served
+from playwright.sync_api import Browser, Page, expect
+
+from controller.metrics import Exporter
+
+pytestmark = browser.needed
+
+LINK = "[data-link='Denver>KansasCity']"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests here."""
+    with browser.browser() as found:
+        yield found
+
+
+@pytest.fixture
+def run() -> MadeUpRun:
+    """A run of two policies that takes changes."""
+    made = MadeUpRun()
+    made.feed.inbox.open()
+    made.tick(5)
+    made.policy = "joint-distributed"
+    made.tick(10)
+    return made
+
+
+@pytest.fixture
+def page(chromium: Browser, run: MadeUpRun) -> Iterator[Page]:
+    """Its page; no error and no request to elsewhere in it."""
+    with served(run) as url:
+        found = browser.opened(chromium, url)
+        yield found
+        wrong = found.wrong
+        found.close()
+    assert not wrong
+
+
+def last(run: MadeUpRun) -> dict[str, Any]:
+    return json.loads(run.feed.last().json)
+
+
+def test_a_link_failed_by_a_click_turns_and_the_splits_move(page: Page, run: MadeUpRun) -> None:
+    page.click("#sessions [data-session='web-Denver']")
+    routes = page.locator("#detail .routes-of > p:not(.parts-said)")
+    before = routes.all_inner_texts()
+    assert any("Denver → KansasCity" in text for text in before)
+    browser.click_link(page, "Denver>KansasCity")
+    page.get_by_role("button", name="Fail the cable").click()
+    expect(page.locator(f"#map {LINK}")).to_have_class("link selected down")
+    assert frozenset(("Denver", "KansasCity")) in run.failed
+    expect(page.locator(f"#links {LINK}")).to_contain_text("failed")
+    expect(page.locator("#events")).to_contain_text("Failed: Denver-KansasCity")
+    page.click("#sessions [data-session='web-Denver']")
+    after = routes.all_inner_texts()
+    assert after != before
+    assert not any("Denver → KansasCity" in text for text in after)
+    browser.click_link(page, "Denver>KansasCity")
+    page.get_by_role("button", name="Heal the cable").click()
+    expect(page.locator(f"#map {LINK}")).to_have_class("link selected")
+    assert not run.failed
+
+
+@pytest.mark.parametrize("place", [0, 5, 12])
+def test_the_numbers_are_those_of_the_metrics(page: Page, run: MadeUpRun, place: int) -> None:
+    exporter = Exporter(run.feed.network)
+    exporter.line = last(run)
+    text = exporter.text().decode()
+    link = run.feed.network.links[place]
+    browser.click_link(page, f"{link.src}>{link.dst}")
+    expect(page.locator("#detail h2")).to_have_text(f"{link.src} → {link.dst}")
+    shown = browser.facts(page)
+    labels = {"src": link.src, "dst": link.dst}
+    used = browser.scraped(text, "wardrop_link_utilization_ratio", **labels)
+    load = browser.scraped(text, "wardrop_link_load_bits_per_second", **labels)
+    price = browser.scraped(text, "wardrop_link_price_seconds", **labels)
+    assert shown["utilization"] == f"{used:.3f}"
+    assert shown["load"].startswith(f"{load / 1e6:.2f} Mbit/s")
+    assert browser.milliseconds(shown["price"]) == pytest.approx(price, rel=0.01, abs=1e-5)
+
+
+def test_a_server_shows_its_load_and_fails(page: Page, run: MadeUpRun) -> None:
+    page.click("svg [data-server='east']")
+    assert browser.facts(page)["utilization"] == f"{last(run)['servers'][2]['utilization']:.3f}"
+    page.keyboard.press("f")
+    expect(page.locator("#servers [data-server='east']")).to_contain_text("failed")
+    assert run.failed == {"east"}
+
+
+def test_policy_and_demand(page: Page, run: MadeUpRun) -> None:
+    page.select_option("#policy", "joint")
+    expect(page.locator("#facts")).to_contain_text("joint")
+    expect(page.locator("#events")).to_contain_text("Policy: joint after joint-distributed")
+    page.click("#sessions [data-session='web-Denver']")
+    page.locator("#detail input[type=range]").fill("2")
+    expect(page.locator("#detail output")).to_contain_text("2.0 ×")
+    expect(page.locator("#events")).to_contain_text("Demand: web-Denver")
+    assert run.feed.demand == {"web-Denver": 2.0}
+
+
+def test_a_sessions_routes_are_lit_with_their_splits_and_priced_in_parts(page: Page, run: MadeUpRun) -> None:
+    page.click("#sessions [data-session='web-Houston']")
+    split = last(run)["decided"]["web-Houston"]
+    ends = {ends for route, _ in split for ends in pairwise(route.split("@")[0].split(">"))}
+    said = page.locator("svg .routes g text", has_text="%")
+    expect(said).to_have_count(len(ends))
+    assert page.locator("#detail .routes-of .stack").count() == len(split)
+    widths = page.locator("#detail .stack").evaluate_all(
+        "stacks => stacks.map(stack => [...stack.children].map(part => parseFloat(part.style.width)))"
+    )
+    assert max(sum(parts) for parts in widths) == pytest.approx(100, abs=0.1)
+
+
+def test_pause_scrub_and_live_again(page: Page, run: MadeUpRun) -> None:
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowLeft")
+    shown = page.inner_text("#tick")
+    assert shown.startswith(f"tick {run.count - 2},")
+    run.tick(2)
+    expect(page.locator("#time")).to_have_attribute("max", "16")
+    assert page.inner_text("#tick") == shown
+    page.locator("#time").fill("2")
+    expect(page.locator("#facts")).to_contain_text("shortest-path")
+    page.get_by_role("button", name="Live").click()
+    expect(page.locator("#tick")).to_contain_text(f"tick {run.count - 1},")
+
+
+def test_two_phases_side_by_side(page: Page) -> None:
+    page.keyboard.press("c")
+    heads = page.locator("#difference tr").first.locator("th").all_inner_texts()
+    assert heads == ["", "shortest-path", "joint-distributed"]
+    assert page.locator("#pair svg").count() == 2
+
+
+def test_the_colours_tell_price_or_utilization(page: Page) -> None:
+    colours = "links => links.map(link => link.style.color)"
+    before = page.locator("#map .link").evaluate_all(colours)
+    page.keyboard.press("p")
+    expect(page.locator("#legend")).to_contain_text("ms")
+    assert page.locator("#map .link").evaluate_all(colours) != before
+
+
+def test_a_phone_is_wide_enough_and_the_dark_is_dark(chromium: Browser, run: MadeUpRun) -> None:
+    with served(run) as url:
+        phone = browser.opened(chromium, url, viewport={"width": 360, "height": 740}, color_scheme="dark")
+        phone.click("#sessions [data-session='web-Houston']")
+        assert phone.evaluate("document.documentElement.scrollWidth") == 360
+        assert phone.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 28)"
+        phone.close()
+
+
+def test_a_run_that_measures_says_so(chromium: Browser) -> None:
+    made = MadeUpRun()
+    made.tick(3)
+    with served(made) as url:
+        page = browser.opened(chromium, url)
+        page.click(f"#links {LINK}")
+        assert page.locator("#detail button.fails").is_disabled()
+        assert page.locator("#policy").is_disabled()
+        expect(page.locator("#detail .refused")).to_be_visible()
+        page.close()
+
+
+def test_changes_ask_for_the_token_once(chromium: Browser, run: MadeUpRun) -> None:
+    with served(run, token="secret") as url:
+        page = browser.opened(chromium, url)
+        page.select_option("#policy", "joint")
+        page.fill("#token", "secret")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#events")).to_contain_text("Policy: joint after")
+        page.select_option("#policy", "ecmp")
+        expect(page.locator("#events")).to_contain_text("Policy: ecmp after joint")
+        page.close()
