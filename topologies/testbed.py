@@ -172,7 +172,7 @@ class Testbed:
 
     def _make(self) -> None:
         claim(self.directory)
-        with _lock():
+        with one_at_a_time():
             if not NAMESPACES.exists():
                 _NETNS_MADE.touch()
             run("ip", "netns", "add", self.name)
@@ -206,7 +206,7 @@ class Testbed:
 
 def claim(directory: Path) -> None:
     """Make a run directory that is ours: whatever is left of it when we have died is cleared by the next start."""
-    with _lock():
+    with one_at_a_time():
         directory.mkdir(parents=True)
         (directory / "owner").write_text(f"{os.getpid()} {start_time(os.getpid())}\n")
 
@@ -256,7 +256,7 @@ def sweep(all: bool = False) -> list[str]:
     list of str
         Names of the testbeds cleared, sorted.
     """
-    with _lock():
+    with one_at_a_time():
         found = {path.name for place in (RUN, NAMESPACES) if place.exists() for path in place.iterdir()}
         owners = {name: _living_owner(name) for name in sorted(found) if MARK.fullmatch(name)}
     cleared = []
@@ -273,7 +273,7 @@ def sweep(all: bool = False) -> list[str]:
 def _clear(name: str) -> None:
     """Remove every trace of a testbed; harmless where there is none."""
     _end(_processes(name), GRACE)
-    with _lock():
+    with one_at_a_time():
         if (NAMESPACES / name).exists():
             run("ip", "netns", "delete", name)
         shutil.rmtree(RUN / name, ignore_errors=True)
@@ -354,8 +354,8 @@ def _end(pids: list[int], grace: float) -> None:
 
 
 @contextmanager
-def _lock() -> Iterator[None]:
-    """One process at a time makes and removes testbeds; the lock leaves no file behind."""
+def one_at_a_time() -> Iterator[None]:
+    """One process at a time makes and removes testbeds, and takes turns; the lock leaves no file behind."""
     descriptor = os.open("/run", os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -39,6 +39,9 @@ OpenflowOption = Annotated[
     str, typer.Option("--openflow", metavar="HOST:PORT", help="OpenFlow, inside the run's own namespace.")
 ]
 TickOption = Annotated[float | None, typer.Option("--tick", metavar="S", help="Seconds between two decisions.")]
+WaitOption = Annotated[
+    float, typer.Option("--wait", metavar="S", min=0.0, help="Seconds to wait while another run measures.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of arrivals, sizes and works.")]
 
 PageOption = Annotated[
@@ -56,6 +59,7 @@ def demo(
     framework: FrameworkOption = "os-ken",
     metrics: MetricsOption = METRICS,
     openflow: OpenflowOption = OPENFLOW,
+    wait: WaitOption = 0.0,
     duration: Annotated[float, typer.Option("--duration", metavar="S", help="Seconds measured in each phase.")] = 60.0,
     seed: SeedOption = 1,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = Path("out/demo"),
@@ -70,7 +74,7 @@ def demo(
         duration,
         seed,
         None,
-        _options(framework, metrics, openflow, None),
+        _options(framework, metrics, openflow, None, wait),
         page,
         token,
     )
@@ -88,13 +92,14 @@ def validate(
     framework: FrameworkOption = "os-ken",
     metrics: MetricsOption = METRICS,
     openflow: OpenflowOption = OPENFLOW,
+    wait: WaitOption = 0.0,
     tick: TickOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the report there too.")] = None,
     to: JsonOption = None,
 ) -> None:
     """Run policies (P[,P2...]) on the same packets and hold what is measured against what theory predicts."""
     policies = [name.strip() for name in policy.split(",") if name.strip()]
-    found = _validate(scenario, policies, duration, seed, load, _options(framework, metrics, openflow, tick))
+    found = _validate(scenario, policies, duration, seed, load, _options(framework, metrics, openflow, tick, wait))
     if out is None:
         from experiments.pages.report import table
 
@@ -113,6 +118,7 @@ def run_scenario(
     framework: FrameworkOption = "os-ken",
     metrics: MetricsOption = METRICS,
     openflow: OpenflowOption = OPENFLOW,
+    wait: WaitOption = 0.0,
     tick: TickOption = None,
     seed: SeedOption = 1,
     page: PageOption = PAGE,
@@ -128,13 +134,13 @@ def run_scenario(
     chosen, policy = scenarios.load(scenario, load), get_policy(policy).name
     try:
         if cli:
-            with campaign(chosen, policy, _options(framework, metrics, openflow, tick)) as up, up.traffic(seed):
+            with campaign(chosen, policy, _options(framework, metrics, openflow, tick, wait)) as up, up.traffic(seed):
                 up.emulation.cli()
             return
         with (
             _page(chosen, page, token) as feed,
             LiveView(chosen.network, chosen.title) as view,
-            campaign(chosen, policy, _options(framework, metrics, openflow, tick), _shown_in(view, feed)) as up,
+            campaign(chosen, policy, _options(framework, metrics, openflow, tick, wait), _shown_in(view, feed)) as up,
             up.traffic(seed) as traffic,
         ):
             changes = Changes(up, traffic, feed)
@@ -153,12 +159,12 @@ def clean() -> None:
     console().print(f"cleared {', '.join(cleared)}" if cleared else "nothing to clear")
 
 
-def _options(framework: str, metrics: str, openflow: str, tick: float | None) -> Options:
+def _options(framework: str, metrics: str, openflow: str, tick: float | None, wait: float) -> Options:
     from experiments.running.campaign import Options
 
     if framework not in ("os-ken", "ryu"):
         raise WardropError(f"--framework {framework}: os-ken and ryu are accepted")
-    return Options(framework, metrics, openflow, tick)
+    return Options(framework, metrics, openflow, tick, wait)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from topologies.links import as_emulated
 from topologies.plant import plan
 from topologies.scenario import Scenario
 from topologies.testbed import Testbed
+from topologies.turns import turn
 
 OPEN_END_S = 3600.0
 """Length of the traffic of a network that is kept up (ours)."""
@@ -50,12 +51,15 @@ class Options:
         HOST:PORT of the metrics page, and of OpenFlow inside the testbed.
     tick : float, optional
         Seconds between two decisions; the scenario's by default.
+    wait : float
+        Seconds to wait while another run measures.
     """
 
     framework: str = "os-ken"
     metrics: str = "127.0.0.1:9464"
     openflow: str = "127.0.0.1:6653"
     tick: float | None = None
+    wait: float = 0.0
 
 
 OPTIONS = Options()
@@ -174,7 +178,7 @@ def campaign(
     Raises
     ------
     EmulationError
-        When the machine cannot emulate, or something does not come up.
+        When the machine cannot emulate, another run measures, or something does not come up.
     """
     began = time.monotonic()
 
@@ -182,7 +186,7 @@ def campaign(
         progress(what, time.monotonic() - began, 0.0, [])
 
     say("testbed")
-    with Testbed() as testbed:
+    with turn(options.wait, lambda other: say(f"waiting: {other}")), Testbed() as testbed:
         say("network")
         plant = plan(scenario.network)
         with Emulation(scenario.network, plant, testbed, openflow_port(options)) as emulation:

@@ -20,7 +20,7 @@ def up() -> Iterator[Campaign]:
     """Abilene under the central optimum, without traffic."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with campaign(load("abilene"), "joint", Options(metrics=f"127.0.0.1:{port}")) as up:
+    with campaign(load("abilene"), "joint", Options(metrics=f"127.0.0.1:{port}", wait=300)) as up:
         yield up
 
 

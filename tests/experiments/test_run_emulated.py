@@ -26,6 +26,9 @@ pytestmark = pytest.mark.emulated
 
 ROOT = Path(__file__).parents[2]
 
+WAIT = 300.0
+"""Seconds for the turn of somebody else who measures on this machine."""
+
 
 def namespaces() -> set[str]:
     """Names of the testbeds that stand."""
@@ -42,7 +45,7 @@ def result() -> dict[str, Any]:
     """A report of two short phases on the same packets."""
     chosen = scenarios.load("abilene")
     before = namespaces()
-    with campaign(chosen, "shortest-path", Options(metrics="127.0.0.1:19464"), silent) as up:
+    with campaign(chosen, "shortest-path", Options(metrics="127.0.0.1:19464", wait=WAIT), silent) as up:
         with up.testbed.outside(), urllib.request.urlopen("http://127.0.0.1:19464/metrics") as page:
             metrics = page.read().decode()
         logs = [up.run_once(policy, policy, 3, 6.0, 8.0) for policy in ("shortest-path", "joint-distributed")]
@@ -109,12 +112,22 @@ def test_pages_came_by_tcp_from_the_same_address(result: dict[str, Any]) -> None
 def test_a_run_that_is_stopped_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     """By Ctrl-C it tidies up itself; after kill -9 `clean` does."""
     before = namespaces()
-    command = [sys.executable, "-m", "experiments", "run", "abilene", "--metrics", "127.0.0.1:19465"]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments",
+        "run",
+        "abilene",
+        "--metrics",
+        "127.0.0.1:19465",
+        "--wait",
+        str(WAIT),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (tmp_path / "said").open("w") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said, env=environment, start_new_session=True)
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + WAIT + 60
             while "packets/s" not in (tmp_path / "said").read_text():
                 assert process.poll() is None, (tmp_path / "said").read_text()
                 assert time.monotonic() < deadline
@@ -139,7 +152,8 @@ def test_a_taken_port_is_one_clear_message(tmp_path: Path) -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        command = [sys.executable, "-m", "experiments", "validate", "abilene", "--metrics", f"127.0.0.1:{port}"]
+        where = ["--metrics", f"127.0.0.1:{port}", "--wait", str(WAIT)]
+        command = [sys.executable, "-m", "experiments", "validate", "abilene", *where]
         said = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert said.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in said.stderr
