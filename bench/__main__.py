@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import multicast, networks, roads, sources
+from bench import bringup, multicast, networks, roads, sources
 from bench.row import Row
 from pricing.errors import WardropError
 
@@ -39,6 +39,8 @@ CASES: dict[str, Case] = {
     "bipartite-1000x100-0.6": _bipartite(1000, 100, 0.6),
     "bipartite-1000x100-0.95": _bipartite(1000, 100, 0.95),
     "bipartite-10000x1000": Case(lambda *_: sources.large(), False),
+    "bring-up-100": Case(lambda *_: bringup.against_mininet(100, 300), False),
+    "bring-up-200": Case(lambda *_: bringup.large(200, 600), False),
     "germany50": Case(lambda quick, _: networks.against_clarabel("sndlib/germany50", 20, 9, 1 if quick else 3), True),
     "gabriel100": Case(lambda *_: networks.against_clarabel("gabriel/100/0", 100, 9, 1), False),
     "warm-gabriel100": Case(lambda *_: networks.warm_start("gabriel/100/0", 9), True),
