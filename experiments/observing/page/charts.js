@@ -52,9 +52,12 @@ export class Charts {
       );
     const upTo = (least) => ({ range: (_, low, high) => [0, Math.max(least, high ?? 0) * 1.08] });
     const logarithm = { distr: 3, range: (_, low, high) => [Math.max(Math.min(low ?? 0.01, 0.01), LOWEST_GAP), Math.max(high ?? 1, 0.1)] };
+    // A start above capacity has prices of minutes: on a straight scale they would hide all that comes after.
+    const prices = { distr: 3, range: (_, low, high) => [Math.max(low ?? 1, 0.01) / 1.2, Math.max(high ?? 10, (low ?? 1) * 10)] };
+    const tens = { splits: (_, axis, low, high) => [0.01, 0.1, 1, 10, 100, 1e3, 1e4, 1e5, 1e6].filter((each) => each >= low && each <= high), space: 10 };
     const decades = { splits: () => [1e-4, 1e-2, 1], space: 10 };
     this.charts = [
-      make("price-chart", strokes, upTo(1e-3), number),
+      make("price-chart", strokes, prices, number, tens),
       make("load-chart", strokes, upTo(0.2), number),
       make("gap-chart", [paint("model")], logarithm, share, decades),
     ];
@@ -79,7 +82,7 @@ export class Charts {
     const x = ticks.map((tick) => tick.time);
     const column = (line, field, factor) => ticks.map((tick) => (tick[line.rows][line.index][field] ?? null) && tick[line.rows][line.index][field] * factor);
     const [price, load, gap] = this.charts;
-    price.setData([x, ...this.lines().map((line) => column(line, "price", 1e3))]);
+    price.setData([x, ...this.lines().map((line) => column(line, "price", 1e3).map((value) => value || null))]);
     load.setData([x, ...this.lines().map((line) => column(line, "utilization", 1))]);
     gap.setData([x, ticks.map((tick) => (tick.gap == null ? null : Math.max(tick.gap, LOWEST_GAP)))]);
   }

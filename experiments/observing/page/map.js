@@ -49,6 +49,10 @@ export class NetworkMap {
     const at = new Map();
     servers.forEach((server, index) => at.set(server.node, [...(at.get(server.node) ?? []), { ...server, index }]));
     const sources = new Set(sessions.map((session) => session.source));
+    const said = (link) => {
+      const state = this.last.tick.links[link.index];
+      return `${link.src} → ${link.dst}: utilization ${state.utilization.toFixed(2)}, price ${ms(state.price)}`;
+    };
     const choose = (kind, key) => (event) => {
       event.stopPropagation();
       this.pick({ kind, key });
@@ -67,6 +71,9 @@ export class NetworkMap {
     this.links.append("path").attr("class", "line");
     this.links.append("path").attr("class", "head");
     this.links.append("title");
+    this.links.on("pointerenter", function (_, link) {
+      select(this).select("title").text(said(link));
+    });
     this.lit = group("routes");
     this.crosses = group("crosses");
     this.nodes = group("nodes")
@@ -190,11 +197,6 @@ export class NetworkMap {
       }
       if (fails !== seen.fails) this.classList.toggle("down", fails);
       shown[link.index] = next;
-    });
-    this.links.select("title").text((link) => {
-      const state = tick.links[link.index];
-      const words = `utilization ${state.utilization.toFixed(2)}, price ${ms(state.price)}`;
-      return `${link.src} → ${link.dst}: ${down(link) ? "failed" : words}`;
     });
     this.nodes.selectAll("rect").style("fill", (server) => colour(tick.servers[server.index]));
     this.labels.selectAll("tspan.state").text((server) => {
