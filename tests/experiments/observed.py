@@ -33,7 +33,7 @@ class MadeUpRun:
         for _ in range(times):
             line = record(self.feed.network, self.policy, self.count, self.rng) | {"time": START + self.count}
             for state in (*line["links"], *line["servers"]):
-                state["delay"] = state["price"] / 2
+                state.update(delay=state["price"] / 2, up=True)
             self._give_up(line)
             self.feed.add(line | changes, self.policy, float(self.count), 0.0)
             self.count += 1
