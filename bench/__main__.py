@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import bringup, multicast, networks, roads, sources
+from bench import bringup, market, multicast, networks, roads, sources
 from bench.row import Row
 from pricing.errors import WardropError
 
@@ -51,6 +51,9 @@ CASES: dict[str, Case] = {
     "multicast-gabriel50": Case(lambda *_: multicast.against_plain(multicast.gabriel(50, 4), 10), True),
     "multicast-growth": Case(lambda *_: multicast.growth(), False),
     "multicast-largest": Case(lambda *_: multicast.largest(), False),
+    "market-us-20": Case(lambda *_: market.again(15), True),
+    "market-20x10": Case(lambda *_: market.against_cvxpy(20, 10, 3), True),
+    "market-500x20": Case(lambda *_: market.large(), False),
     "SiouxFalls": _road("SiouxFalls"),
     "Anaheim": _road("Anaheim"),
 }

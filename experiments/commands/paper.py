@@ -110,3 +110,24 @@ def multicast(
         screen.print(page.for_terminal(table))
     screen.print(found.text[0], highlight=False, markup=False)
     screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
+
+
+@papers.command()
+def market(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path("out/paper/market"),
+    to: JsonOption = None,
+) -> None:
+    """Token-flow market (Liu): the abstract's findings on instances of our own, and how much of them is calibration."""
+    from experiments.pages import paper as page
+    from experiments.papers.market import reproduce
+
+    page.prepare(out)
+    with console(stderr=True).status("clearing and drawing"):
+        found = reproduce()
+        page.write(found, out)
+    write_json(to, found.as_json())
+    screen = console()
+    for table in found.tables:
+        if table.name in ("findings", "sensitivity"):
+            screen.print(page.for_terminal(table))
+    screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)

@@ -96,10 +96,15 @@ def explain(market: Market) -> Conflict:
         rest = [each for each in kept if each != part]
         if _unserved(frame, set(rest))[0] > 0:
             kept = rest
-    unserved, _ = _unserved(frame, set(kept))
+    least, _ = _unserved(frame, set(kept))
     resources = [part for part in kept if part[0] != "region"]
     mend = tuple((part, _enough(frame, set(kept), part)) for part in resources)
-    return Conflict(market.name, tuple(kept), unserved, mend, tuple((part, _has(market, part)) for part in resources))
+    return Conflict(market.name, tuple(kept), least, mend, tuple((part, _has(market, part)) for part in resources))
+
+
+def unserved(market: Market) -> float:
+    """Least tokens/s of what must be served that cannot be; 0 where the market can be cleared."""
+    return _unserved(Frame(market), set(_everything(market)))[0]
 
 
 def _everything(market: Market) -> list[Part]:

@@ -244,11 +244,19 @@ class Program:
         """Scaled values of the extras and the routes."""
         return np.array(self._lp.getSolution().col_value)
 
-    @property
-    def basis(self) -> Basis:
-        """What is basic."""
-        found = self._lp.getBasis()
-        return Basis(tuple(int(s) for s in found.col_status), tuple(int(s) for s in found.row_status))
+    def remembered(self, near: float) -> tuple[tuple[Column, ...], Basis]:
+        """Routes that are basic, or cost at most `near` (a ratio) more than the price, and the basis in these."""
+        found, solution = self._lp.getBasis(), self._lp.getSolution()
+        count = len(self.extras)
+        basic = highspy.HighsBasisStatus.kBasic
+        prices, extra = solution.row_dual, solution.col_dual[count:]
+        status = found.col_status[count:]
+        kept = [
+            i for i, column in enumerate(self.columns) if status[i] == basic or extra[i] <= near * prices[column.demand]
+        ]
+        statuses = [*found.col_status[:count], *(status[i] for i in kept)]
+        basis = Basis(tuple(map(int, statuses)), tuple(map(int, found.row_status)))
+        return tuple(self.columns[i] for i in kept), basis
 
     @property
     def duals(self) -> Duals:
