@@ -53,7 +53,7 @@ CASES: dict[str, Case] = {
     "multicast-largest": Case(lambda *_: multicast.largest(), False),
     "market-us-20": Case(lambda *_: market.again(15), True),
     "market-20x10": Case(lambda *_: market.against_cvxpy(20, 10, 3), True),
-    "market-500x20": Case(lambda *_: market.large(), False),
+    "market-100x20": Case(lambda *_: market.large(100), False),
     "SiouxFalls": _road("SiouxFalls"),
     "Anaheim": _road("Anaheim"),
 }

@@ -27,8 +27,8 @@ from pricing.market.search import Way
 from pricing.network import LinkKey, Route
 from pricing.values import FloatArray
 
-NEAR = 0.02
-"""Idle routes that cost at most this part more than the price are remembered for the next clearing (ours)."""
+IDLE = 1
+"""Idle routes that are remembered for the next clearing, for each demand on average: the least dear (ours)."""
 
 LEAST = 1e-9
 """Flows below this part of the mean demand are rounding."""
@@ -198,7 +198,7 @@ def _answer(program: Program, first: list[int]) -> Clearing:
     shed[shed <= LEAST * frame.tokens] = 0.0
     duals = program.duals
     certificate = certify(market, tuple(flows), shed, duals, frame)
-    memory = Memory(*program.remembered(NEAR), market)
+    memory = Memory(*program.remembered(IDLE * len(market.demands)), market)
     return Clearing(
         market, tuple(flows), tuple(shed.tolist()), duals, certificate.primal, certificate, program.rounds, memory
     )

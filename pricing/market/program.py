@@ -85,6 +85,7 @@ class Frame:
         self.demands, self.assets, self.links = len(market.demands), len(market.assets), len(market.links)
         self.rows = self.demands + (self.assets + self.links) * periods
         self.fees = np.array(market.fees)
+        self._back: list[int] = self.searcher.back.tolist()
         self.costs = np.array([asset.costs for asset in market.assets])
         self.workload = [market.workload_index[demand.workload] for demand in market.demands]
         self.region = np.array([market.node_index[demand.region] for demand in market.demands])
@@ -120,17 +121,20 @@ class Frame:
         """Scaled entries of a column."""
         load = self.market.workloads[self.workload[column.demand]]
         entries = {column.demand: 1.0, self.asset_row(column.way.asset, column.period): load.compute / self.work}
+        out, back = load.bits_out / self.bits, load.bits_back / self.bits
         for link in column.way.links:
-            for each, bits in ((link, load.bits_out), (int(self.searcher.back[link]), load.bits_back)):
-                if bits:
-                    row = self.link_row(each, column.period)
-                    entries[row] = entries.get(row, 0.0) + bits / self.bits
+            if out:
+                row = self.link_row(link, column.period)
+                entries[row] = entries.get(row, 0.0) + out
+            if back:
+                row = self.link_row(self._back[link], column.period)
+                entries[row] = entries.get(row, 0.0) + back
         return entries
 
     def cost(self, column: Column) -> float:
         """Compute and fees of a token on a route, currency."""
         k, way = self.workload[column.demand], column.way
-        load, back, fees = self.market.workloads[k], self.searcher.back, self.fees
+        load, back, fees = self.market.workloads[k], self._back, self.market.fees
         moved = sum(load.bits_out * fees[link] + load.bits_back * fees[back[link]] for link in way.links)
         return float(load.compute * self.costs[way.asset, column.period] + moved)
 
@@ -244,16 +248,14 @@ class Program:
         """Scaled values of the extras and the routes."""
         return np.array(self._lp.getSolution().col_value)
 
-    def remembered(self, near: float) -> tuple[tuple[Column, ...], Basis]:
-        """Routes that are basic, or cost at most `near` (a ratio) more than the price, and the basis in these."""
+    def remembered(self, idle: int) -> tuple[tuple[Column, ...], Basis]:
+        """Routes that are basic and the `idle` least dear of the others, and the basis in these."""
         found, solution = self._lp.getBasis(), self._lp.getSolution()
         count = len(self.extras)
-        basic = highspy.HighsBasisStatus.kBasic
-        prices, extra = solution.row_dual, solution.col_dual[count:]
-        status = found.col_status[count:]
-        kept = [
-            i for i, column in enumerate(self.columns) if status[i] == basic or extra[i] <= near * prices[column.demand]
-        ]
+        status, dear = found.col_status[count:], solution.col_dual[count:]
+        basic = [i for i, each in enumerate(status) if each == highspy.HighsBasisStatus.kBasic]
+        others = sorted(set(range(len(status))) - set(basic), key=lambda i: (dear[i], i))
+        kept = sorted([*basic, *others[:idle]])
         statuses = [*found.col_status[:count], *(status[i] for i in kept)]
         basis = Basis(tuple(map(int, statuses)), tuple(map(int, found.row_status)))
         return tuple(self.columns[i] for i in kept), basis
