@@ -32,6 +32,10 @@ def _road(name: str) -> Case:
     return Case(lambda quick, tntp: roads.against_aequilibrae(tntp, name, 9, 0 if quick else 1), True)
 
 
+def _grid(destinations: int, slots: int) -> Case:
+    return Case(lambda *_: multicast.against_plain(multicast.grid(5, destinations), slots), destinations < 5)
+
+
 CASES: dict[str, Case] = {
     "paper-5x3": Case(lambda *_: sources.the_papers(21), True),
     "bipartite-200x30-0.6": _bipartite(200, 30, 0.6),
@@ -44,11 +48,13 @@ CASES: dict[str, Case] = {
     "germany50": Case(lambda quick, _: networks.against_clarabel("sndlib/germany50", 20, 9, 1 if quick else 3), True),
     "gabriel100": Case(lambda *_: networks.against_clarabel("gabriel/100/0", 100, 9, 1), False),
     "warm-gabriel100": Case(lambda *_: networks.warm_start("gabriel/100/0", 9), True),
-    "multicast-grid-2": Case(lambda *_: multicast.against_plain(multicast.grid(5, 2), 40), True),
-    "multicast-grid-4": Case(lambda *_: multicast.against_plain(multicast.grid(5, 4), 15), True),
-    "multicast-grid-6": Case(lambda *_: multicast.against_plain(multicast.grid(5, 6), 5), False),
-    "multicast-abilene": Case(lambda *_: multicast.against_plain(multicast.abilene(4), 20), True),
-    "multicast-gabriel50": Case(lambda *_: multicast.against_plain(multicast.gabriel(50, 4), 10), True),
+    "multicast-grid-2": _grid(2, 40),
+    "multicast-grid-3": _grid(3, 25),
+    "multicast-grid-4": _grid(4, 15),
+    "multicast-grid-5": _grid(5, 8),
+    "multicast-grid-6": _grid(6, 5),
+    "multicast-abilene": Case(lambda *_: multicast.against_plain(multicast.scenario("abilene", 4), 20), True),
+    "multicast-germany50": Case(lambda *_: multicast.against_plain(multicast.scenario("germany50", 4), 10), True),
     "multicast-growth": Case(lambda *_: multicast.growth(), False),
     "multicast-largest": Case(lambda *_: multicast.largest(), False),
     "market-us-20": Case(lambda *_: market.again(15), True),

@@ -12,13 +12,15 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 
 from bench.row import Row, Side
-from pricing.multicast.backpressure import Backpressure, Queues, gdcnc, gdcnc_r
+from pricing.multicast.backpressure import Queues, gdcnc, gdcnc_r
 from pricing.multicast.instance import Cast, Function, Instance, Processor, SlotLink, from_network
-from pricing.multicast.simulate import Setting, orders
+from pricing.multicast.simulate import Engine, Setting, orders
+from pricing.multicast.universal import UCNC
 from pricing.values import FloatArray
 from topologies.scenario import load
 
@@ -31,48 +33,28 @@ CHAINS = ((Function(1.0, 1.0), Function(0.5, 2.0)), (Function(2.0, 0.5), Functio
 
 WANTED = 100.0
 
+_Engine = TypeVar("_Engine", bound=Engine)
+
 
 def grid(side: int, destinations: int, rate: float = 0.4) -> Instance:
     """A grid of links of capacity 4 and cost 1 both ways, every node a processor, two services; parameters are ours."""
     rng = np.random.default_rng(SEED)
     at = {f"{x},{y}": (float(x), float(y)) for x in range(side) for y in range(side)}
     ends = [(a, b) for a, b in combinations(at, 2) if abs(at[a][0] - at[b][0]) + abs(at[a][1] - at[b][1]) == 1]
-    return _served(f"grid {side} x {side}, D = {destinations}", at, ends, destinations, rate, rng)
+    both = tuple(SlotLink(x, y, 4.0, 1.0) for a, b in ends for x, y in ((a, b), (b, a)))
+    casts, processors = _services(tuple(at), destinations, rate, rng)
+    return Instance(f"grid {side} x {side}, D = {destinations}", tuple(at), both, casts, processors, at)
 
 
-def gabriel(nodes: int, destinations: int, rate: float = 0.4) -> Instance:
-    """A Gabriel graph of drawn places: two are joined when no third lies in the circle over them."""
-    rng = np.random.default_rng(SEED)
-    points = rng.uniform(size=(nodes, 2))
-    apart = ((points[:, None] - points[None, :]) ** 2).sum(axis=2)
-    names = [f"n{i}" for i in range(nodes)]
-    joined = [
-        (names[i], names[j])
-        for i, j in combinations(range(nodes), 2)
-        if all(apart[i, k] + apart[j, k] >= apart[i, j] for k in range(nodes) if k not in (i, j))
-    ]
-    at = {name: (float(x), float(y)) for name, (x, y) in zip(names, points, strict=True)}
-    return _served(f"Gabriel graph of {nodes} nodes, D = {destinations}", at, joined, destinations, rate, rng)
-
-
-def abilene(destinations: int, rate: float = 0.4) -> Instance:
-    """Abilene with a packet of 1250 bytes and a slot in which a link carries four of them."""
-    network = load("abilene").network
+def scenario(name: str, destinations: int, rate: float = 0.4) -> Instance:
+    """A scenario of the library: packets of 1250 bytes, slots in which its widest link carries four."""
+    network = load(name).network
     rng = np.random.default_rng(SEED)
     names = tuple(node.name for node in network.nodes)
     casts, processors = _services(names, destinations, rate, rng)
-    capacity = network.links[0].capacity
-    name = f"Abilene, D = {destinations}"
-    return replace(from_network(network, casts, 4 * 1e4 / capacity, 1e4, 1.0, processors), name=name)
-
-
-def _served(
-    name: str, at: dict[str, tuple[float, float]], ends: list[tuple[str, str]], d: int, rate: float,
-    rng: np.random.Generator,
-) -> Instance:  # fmt: skip
-    both = tuple(SlotLink(x, y, 4.0, 1.0) for a, b in ends for x, y in ((a, b), (b, a)))
-    casts, processors = _services(tuple(at), d, rate, rng)
-    return Instance(name, tuple(at), both, casts, processors, at)
+    capacity = max(link.capacity for link in network.links)
+    title = f"{name}, D = {destinations}"
+    return replace(from_network(network, casts, 4 * 1e4 / capacity, 1e4, 1.0, processors), name=title)
 
 
 def _services(
@@ -86,9 +68,9 @@ def _services(
 
 
 def against_plain(instance: Instance, slots: int) -> Row:
-    """GDCNC for some slots, ours and plain; the slots of GDCNC-R, ours, beside."""
+    """GDCNC for some slots, ours and plain; the slots of GDCNC-R and UCNC, ours, beside."""
     policy, rng = gdcnc(1.0), np.random.default_rng(SEED)
-    engine = filled(instance, policy)
+    engine = filled(policy.start(instance, Setting(FILL)), instance)
     plain = _plain().Plain(instance, "all", policy.V, policy.eta)
     for k, m, node in plain.queue:
         held = engine.queue(k, m * len(instance.nodes) + instance.nodes.index(node))
@@ -102,12 +84,14 @@ def against_plain(instance: Instance, slots: int) -> Row:
     apart = _difference(instance, engine, plain)
     ours = Side("compiled slots", wall, cpu, 1, apart)
     pace = _pace(engine, instance)
-    trees = filled(instance, gdcnc_r(instance, 1.0))
+    trees = filled(gdcnc_r(instance, 1.0).start(instance, Setting(FILL)), instance)
+    routes = filled(UCNC().start(instance, Setting(FILL)), instance)
     facts = {
         "slots compared": slots,
         "slots/s": pace,
         "slots/s, plain": slots / peer.cpu,
         "slots/s, GDCNC-R": _pace(trees, instance),
+        "slots/s, UCNC": _pace(routes, instance),
         "choices of a service": engine.choices / 2,
         "choices of a service, GDCNC-R": trees.choices / 2,
         "memory, MiB": engine.memory / 2**20,
@@ -123,11 +107,12 @@ def growth(sides: tuple[int, ...] = (5, 10, 15, 20), spans: tuple[int, ...] = (2
     facts: dict[str, float] = {}
     for side in sides:
         instance = grid(side, 3)
-        engine = filled(instance, gdcnc(1.0))
+        engine = filled(gdcnc(1.0).start(instance, Setting(FILL)), instance)
         facts[f"us a slot and link, {len(instance.links)} links"] = 1e6 / _pace(engine, instance) / len(instance.links)
-    engine = filled(grid(sides[0], 3), gdcnc(1.0))
+    smallest = grid(sides[0], 3)
+    engine = filled(gdcnc(1.0).start(smallest, Setting(FILL)), smallest)
     for slots in spans:
-        arrivals, order = _drawn(engine.instance, slots, np.random.default_rng(SEED))
+        arrivals, order = _drawn(smallest, slots, np.random.default_rng(SEED))
         facts[f"us a slot, {slots} slots"] = 1e6 * _timed(engine, arrivals, order)[1] / slots
     return Row("growth with links and slots, grids, D = 3", note="no peer", facts=facts)
 
@@ -135,18 +120,17 @@ def growth(sides: tuple[int, ...] = (5, 10, 15, 20), spans: tuple[int, ...] = (2
 def largest() -> Row:
     """GDCNC with 12 destinations, and EGDCNC-R with 64 on a grid of 100 nodes: memory and slots a second."""
     twelve = grid(5, 12, 0.2)
-    engine = filled(twelve, gdcnc(1.0), 200)
+    engine = filled(gdcnc(1.0).start(twelve, Setting(FILL)), twelve, 200)
     facts = {"D = 12, GDCNC: memory, MiB": engine.memory / 2**20, "D = 12, GDCNC: slots/s": _pace(engine, twelve)}
     many = grid(10, 64, 0.05)
-    other = filled(many, gdcnc_r(many, 1.0, 1.0), 300)
+    other = filled(gdcnc_r(many, 1.0, 1.0).start(many, Setting(FILL)), many, 300)
     facts |= {"D = 64, EGDCNC-R: memory, MiB": other.memory / 2**20, "D = 64, EGDCNC-R: slots/s": _pace(other, many)}
     facts["D = 64, EGDCNC-R: choices of a service"] = other.choices / 2
     return Row("most destinations, grids", note="no peer", facts=facts)
 
 
-def filled(instance: Instance, policy: Backpressure, slots: int = FILL) -> Queues:
-    """Queues after some slots."""
-    engine = policy.start(instance, Setting(slots))
+def filled(engine: _Engine, instance: Instance, slots: int = FILL) -> _Engine:
+    """An engine after some slots."""
     engine.advance(*_drawn(instance, slots, np.random.default_rng(SEED + 1)))
     return engine
 
@@ -156,13 +140,13 @@ def _drawn(instance: Instance, slots: int, rng: np.random.Generator) -> tuple[Fl
     return rng.poisson(rates, (slots, len(rates))).astype(float), orders(instance, Setting(slots), slots, rng)
 
 
-def _timed(engine: Queues, arrivals: FloatArray, order: np.ndarray) -> tuple[float, float]:
+def _timed(engine: Engine, arrivals: FloatArray, order: np.ndarray) -> tuple[float, float]:
     begun, used = time.perf_counter(), time.process_time()
     engine.advance(arrivals, order)
     return time.perf_counter() - begun, time.process_time() - used
 
 
-def _pace(engine: Queues, instance: Instance, least: float = 0.3) -> float:
+def _pace(engine: Engine, instance: Instance, least: float = 0.3) -> float:
     """Slots a second of CPU time, over at least 0.3 s."""
     slots = 20
     while True:
