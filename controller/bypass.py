@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from controller.fabric import Fabric, Placed
+from controller.fabric import Fabric
 from controller.pipeline import ADMIT, declare
-from controller.rules import Action, Bucket, Group, Load, Output, PopVlan, PushVlan, SetField, ToGroup
+from controller.rules import Action, Bucket, Group, Load, Output, Placed, PopVlan, PushVlan, SetField, ToGroup
 from pricing.network import LinkKey
 
 VLAN_PRESENT = 0x1000

@@ -12,10 +12,12 @@ gone to another server, it goes back by the shortest path.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from controller.bypass import bypasses, towards
-from controller.fabric import Fabric, Placed
+from controller.fabric import Fabric
 from controller.labels import PREFIX, PREFIX_MATCH, REFUSED, Labels, Path, label
 from controller.pipeline import (
     ADMIT,
@@ -45,12 +47,13 @@ from controller.rules import (
     Move,
     Multipath,
     Output,
+    Part,
+    Placed,
     Resubmit,
-    Rule,
     RuleSet,
     SetField,
     Value,
-    rule_set,
+    part_of,
 )
 from pricing.network import Session
 
@@ -65,9 +68,10 @@ def _match(**fields: Value | tuple[Value, Value]) -> Match:
 
 
 @lru_cache(maxsize=64)
-def standing_rules(fabric: Fabric) -> tuple[Placed, ...]:
+def standing_rules(fabric: Fabric) -> Part:
     """The rules that an allocation does not change: groups, tables 0, 3 and 5."""
-    return (*bypasses(fabric), *_admit(fabric), *_sessions(fabric), *_stamp(fabric), *_background(fabric))
+    every = (bypasses, _admit, _sessions, _stamp, _background)
+    return part_of(fabric, chain.from_iterable(rules(fabric) for rules in every))
 
 
 def _admit(fabric: Fabric) -> Iterator[Placed]:
@@ -191,39 +195,98 @@ def _forward_rules(fabric: Fabric, path: Path, number: int) -> tuple[Placed, ...
     return (*rules, (path.nodes[-1], declare(FORWARD, 10, match, restore, Output(host.port), counted=counted)))
 
 
-def slot_rules(fabric: Fabric, labels: Labels, session: Session, deal: Sequence[int]) -> Iterator[Placed]:
-    """The rules of one session's slots at its ingress, and of its ways back at each of its ends."""
-    meaning = fabric.session_numbers[session.name]
-    yield session.source, declare(SLOTS, 10, _match(metadata=meaning), Goto(STAMP))
-    for slot, number in enumerate(deal):
-        yield session.source, slot_rule(meaning, slot, number)
+@dataclass(frozen=True)
+class Slots:
+    """What the rules of a session's slots follow from.
+
+    Parameters
+    ----------
+    deal : tuple of int
+        Route number of each slot.
+    backs : mapping of route number to (switch, metadata, number)
+        Where its answers enter, what they are marked with there, and the number of their way back; only of routes
+        whose way back is not the one that all answers take there.
+    fallbacks : tuple of (switch, metadata, number)
+        The ways back that all answers take, of each end.
+    """
+
+    deal: tuple[int, ...]
+    backs: Mapping[int, tuple[str, int, int]]
+    fallbacks: tuple[tuple[str, int, int], ...]
+
+
+def slots_of_session(fabric: Fabric, labels: Labels, session: Session, deal: Sequence[int]) -> Slots:
+    """What a deal means to the switches at both ends of a session."""
     ends = {end: labels.numbers[fabric.fallback(session, end)] for end in fabric.plant.ends(session)}
-    for end, fallback in ends.items():
-        match = _match(metadata=fabric.back_numbers[session.name, end])
-        yield fabric.plant.hosts[end].node, declare(SLOTS, 10, match, Load("reg1", fallback), Goto(STAMP))
+    backs: dict[int, tuple[str, int, int]] = {}
     for number in sorted(set(deal) - {REFUSED}):
         path = labels.path(number)
-        back, meaning = labels.numbers[fabric.back(path)], fabric.back_numbers[session.name, path.host]
+        back = labels.numbers[fabric.back(path)]
         if back != ends[path.host]:
-            node = path.nodes[-1]
-            yield from ((node, back_rule(meaning, slot, back)) for slot, other in enumerate(deal) if other == number)
+            backs[number] = (path.nodes[-1], fabric.back_numbers[session.name, path.host], back)
+    hosts = fabric.plant.hosts
+    fallbacks = tuple((hosts[end].node, fabric.back_numbers[session.name, end], back) for end, back in ends.items())
+    return Slots(tuple(deal), backs, fallbacks)
 
 
-@lru_cache(maxsize=1 << 17)
-def slot_rule(meaning: int, slot: int, number: int) -> Rule:
+def slot_rules(fabric: Fabric, session: Session, source: Slots, before: Part | None) -> Part:
+    """The rules of one session's slots at its ingress, and of its ways back at each of its ends.
+
+    Each slot has two places in the part, there and back; those that did not change are taken from the part before.
+    """
+    if before and before.source == source:
+        return before
+    node, meaning, slots = session.source, fabric.session_numbers[session.name], len(source.deal)
+    old = before.source if before else None
+    if before and isinstance(old, Slots) and len(old.deal) == slots:
+        same = {number for number in old.deal if old.backs.get(number) == source.backs.get(number)}
+        entries = list(before.entries[: 2 * slots])
+        changed = [
+            slot for slot, (a, b) in enumerate(zip(source.deal, old.deal, strict=True)) if a != b or a not in same
+        ]
+    else:
+        entries, changed = [None] * (2 * slots), list(range(slots))
+    for slot in changed:
+        number = source.deal[slot]
+        entries[slot] = slot_rule(node, meaning, slot, number)
+        back = source.backs.get(number)
+        entries[slots + slot] = back_rule(back[0], back[1], slot, back[2]) if back else None
+    entries.append(_pinned_rule(node, meaning))
+    entries += [_fallback_rule(*fallback) for fallback in source.fallbacks]
+    return Part(source, tuple(entries))
+
+
+@lru_cache(maxsize=1 << 14)
+def _pinned_rule(node: str, meaning: int) -> Placed:
+    """Lets a packet keep the route that a pin has given it."""
+    return node, declare(SLOTS, 10, _match(metadata=meaning), Goto(STAMP))
+
+
+@lru_cache(maxsize=1 << 14)
+def _fallback_rule(node: str, meaning: int, number: int) -> Placed:
+    """Gives answers the way back of what has no better."""
+    return node, declare(SLOTS, 10, _match(metadata=meaning), Load("reg1", number), Goto(STAMP))
+
+
+@lru_cache(maxsize=1 << 16)
+def slot_rule(node: str, meaning: int, slot: int, number: int) -> Placed:
     """Gives a slot its route, unless a pin has given the packet one; drops what is not let in."""
-    if number == REFUSED:
-        return declare(SLOTS, 20, _match(metadata=meaning, reg1=0, reg2=slot))
-    return declare(SLOTS, 20, _match(metadata=meaning, reg1=0, reg2=slot), Load("reg1", number), Goto(STAMP))
+    match = (("metadata", meaning), ("reg1", 0), ("reg2", slot))
+    return node, declare(SLOTS, 20, match, *(() if number == REFUSED else _route(number)))
 
 
-@lru_cache(maxsize=1 << 17)
-def back_rule(meaning: int, slot: int, number: int) -> Rule:
+@lru_cache(maxsize=1 << 16)
+def back_rule(node: str, meaning: int, slot: int, number: int) -> Placed:
     """Gives the answers of a slot their way back."""
-    return declare(SLOTS, 20, _match(metadata=meaning, reg2=slot), Load("reg1", number), Goto(STAMP))
+    return node, declare(SLOTS, 20, (("metadata", meaning), ("reg2", slot)), *_route(number))
 
 
-def compile_rules(fabric: Fabric, labels: Labels, deals: Deals) -> RuleSet:
+@lru_cache(maxsize=1 << 16)
+def _route(number: int) -> tuple[Action, ...]:
+    return Load("reg1", number), Goto(STAMP)
+
+
+def compile_rules(fabric: Fabric, labels: Labels, deals: Deals, before: RuleSet | None = None) -> dict[str, Part]:
     """The rules of every switch for a deal of every session.
 
     Parameters
@@ -233,6 +296,8 @@ def compile_rules(fabric: Fabric, labels: Labels, deals: Deals) -> RuleSet:
         Numbers of all paths that have labels; each keeps its rules, whether a slot names it or not, so that packets on
         their way and pinned connections arrive.
     deals : mapping of session name to the route number of each slot
+    before : rule set, optional
+        An earlier answer: what did not change since is taken from it as it is.
 
     Raises
     ------
@@ -241,14 +306,20 @@ def compile_rules(fabric: Fabric, labels: Labels, deals: Deals) -> RuleSet:
 
     Notes
     -----
-    O(sessions x slots + paths x length).
+    O(sessions x slots + paths x length) the first time, then O(slots) for each session whose deal changed.
     """
+    old = before or {}
+    found = {"standing": standing_rules(fabric), "labels": _label_rules(fabric, labels, old.get("labels"))}
+    for session in fabric.network.sessions:
+        name = f"slots of {session.name}"
+        source = slots_of_session(fabric, labels, session, deals[session.name])
+        found[name] = slot_rules(fabric, session, source, old.get(name))
+    return found
 
-    def rules() -> Iterator[Placed]:
-        yield from standing_rules(fabric)
-        for path in labels.paths:
-            yield from forward_rules(fabric, labels, path)
-        for session in fabric.network.sessions:
-            yield from slot_rules(fabric, labels, session, deals[session.name])
 
-    return rule_set(rules(), fabric.plant.switches)
+def _label_rules(fabric: Fabric, labels: Labels, before: Part | None) -> Part:
+    source = fabric, labels
+    if before and before.source == source:
+        return before
+    rules = (forward_rules(fabric, labels, path) for path in labels.paths)
+    return Part(source, tuple(chain.from_iterable(rules)))

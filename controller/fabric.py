@@ -17,13 +17,9 @@ import networkx as nx
 from controller.labels import Path
 from controller.pipeline import BACK
 from controller.plant import Plant
-from controller.rules import Entry
 from pricing.errors import RuleError
 from pricing.network import Allocation, Network, Route, Session
 from pricing.outage import NOTHING, Outage, Remains, remains
-
-Placed = tuple[str, Entry]
-"""A switch's name, and a rule or group for it."""
 
 
 @dataclass(frozen=True, eq=False)

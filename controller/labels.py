@@ -49,9 +49,9 @@ class Path:
         return f"{self.session} {'back ' if self.back else ''}{'>'.join(self.nodes)}@{self.host}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labels:
-    """The numbers given so far: `paths[i]` has number i + 1."""
+    """The numbers given so far: `paths[i]` has number i + 1. The same object while no path is added."""
 
     paths: tuple[Path, ...] = ()
 

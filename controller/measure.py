@@ -20,14 +20,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
 from controller.compile import answer_rule, forward_rules, leave_rule, plain_rule, request_rule
-from controller.fabric import Fabric, Placed
+from controller.fabric import Fabric
 from controller.labels import Labels
-from pricing.network import Link, Session
+from controller.rules import Placed
+from pricing.network import Session
 from pricing.values import FloatArray, Loads
 
 NO_DATA = 2**64 - 1
@@ -133,6 +135,72 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Wiring:
+    """Which counters tell the loads of a fabric's links, servers and sessions; found once.
+
+    A load is what one counter says, less what others say.
+
+    Parameters
+    ----------
+    links : tuple of Key
+        What left the port of each link's source, after the queue.
+    servers : tuple of (Key, tuple of Key, work)
+        Packets/s out of a server's port, less background, times a request's mean work. TCP segments of a service count
+        as requests: its label does not tell them apart.
+    sessions : tuple of (Key, tuple of Key)
+        What a session's host sends, less background and answers of its own. Several sessions of one host are told apart
+        by the counters of their rules, which lag by up to a second.
+    """
+
+    links: tuple[Key, ...]
+    servers: tuple[tuple[Key, tuple[Key, ...], float], ...]
+    sessions: tuple[tuple[Key, tuple[Key, ...]], ...]
+
+
+@lru_cache(maxsize=64)
+def wiring(fabric: Fabric) -> Wiring:
+    """The counters of a fabric; O(links + servers x sessions)."""
+    network, plant = fabric.network, fabric.plant
+    users: dict[str, list[Session]] = {}
+    starting: dict[str, list[Session]] = {}
+    answering: dict[str, list[Session]] = {}
+    for session in network.sessions:
+        starting.setdefault(plant.source(session), []).append(session)
+        for end in plant.ends(session):
+            answering.setdefault(end, []).append(session)
+        for name in session.destinations if session.kind == "anycast" else ():
+            users.setdefault(name, []).append(session)
+
+    def server(name: str) -> tuple[Key, tuple[Key, ...], float]:
+        host, mine = plant.hosts[name], users.get(name, [])
+        addresses = sorted({host.ip, *(plant.address(session) for session in mine)})
+        total = sum(session.packet_rate for session in mine)
+        work = sum(session.packet_rate * session.work for session in mine) / total if total else 1.0
+        background = tuple(rule_key(leave_rule(address, host)) for address in addresses)
+        return ("out", host.node, host.port), background, work
+
+    def offered(session: Session) -> tuple[Key, tuple[Key, ...]]:
+        client = plant.source(session)
+        if len(starting[client]) > 1:
+            return rule_key(request_rule(fabric, session)), ()
+        host = plant.hosts[client]
+        answers = [answer_rule(fabric, other, client) for other in answering.get(client, [])]
+        return ("in", host.node, host.port), tuple(map(rule_key, [plain_rule(host), *answers]))
+
+    return Wiring(
+        tuple(("out", link.src, plant.switches[link.src].ports[link.dst]) for link in network.links),
+        tuple(server(one.name) for one in network.servers),
+        tuple(offered(session) for session in network.sessions),
+    )
+
+
+def rule_key(placed: Placed) -> Key:
+    """The counter of a rule."""
+    switch, rule = placed
+    return "rule", switch, rule.cookie
+
+
+@dataclass(frozen=True)
 class Reader:
     """Finds the rates of a network's links, servers and sessions in a meter, by ports and by the rules that count."""
 
@@ -142,82 +210,54 @@ class Reader:
     now: float
 
     def measured(self, assumed: Loads) -> Measured:
-        """Everything, with `assumed` loads where nothing was ever measured."""
-        network = self.fabric.network
-        links = [self._link(link) for link in network.links]
-        servers = [self._server(server.name) for server in network.servers]
-        sessions = [self._offered(session) for session in network.sessions]
+        """Everything, with `assumed` loads where nothing was ever measured; O(counters)."""
+        rates, found = self.meter.rates, wiring(self.fabric)
+        links = [(rate.bits, rate.time) if (rate := rates.get(key)) else None for key in found.links]
+        servers = [self._server(*counters) for counters in found.servers]
+        sessions = [self._offered(*counters) for counters in found.sessions]
+        carried: dict[str, dict[int, float]] = {session.name: {} for session in self.fabric.network.sessions}
+        delivered: dict[str, float] = {}
+        for number, (enter, leave) in counters_of(self.fabric, self.labels):
+            name = self.labels.path(number).session
+            if first := rates.get(enter):
+                carried[name][number] = first.packets
+            if last := rates.get(leave):
+                delivered[name] = delivered.get(name, 0.0) + last.bits
         return Measured(
             Loads(_values(links, assumed.links), _values(servers, assumed.servers), _values(sessions, assumed.offered)),
             self._ages(links),
             self._ages(servers),
             self._ages(sessions),
-            np.array([self._delivered(session) for session in network.sessions]),
-            {session.name: self._carried(session) for session in network.sessions},
+            np.array([delivered.get(name, math.nan) for name in carried], dtype=float),
+            carried,
         )
 
     def _ages(self, rows: list[Load]) -> FloatArray:
         return np.array([self.now - row[1] if row else np.inf for row in rows], dtype=float)
 
-    def _rule(self, placed: Placed) -> Rate | None:
-        switch, rule = placed
-        return self.meter.rates.get(("rule", switch, rule.cookie))
+    def _sum(self, keys: tuple[Key, ...], kind: Literal["packets", "bits"]) -> float:
+        return float(sum(getattr(rate, kind) for key in keys if (rate := self.meter.rates.get(key))))
 
-    def _link(self, link: Link) -> Load:
-        """What left the port of its source, after the queue."""
-        rate = self.meter.rates.get(("out", link.src, self.fabric.plant.switches[link.src].ports[link.dst]))
-        return (rate.bits, rate.time) if rate else None
+    def _server(self, key: Key, background: tuple[Key, ...], work: float) -> Load:
+        """work/s that reaches a server."""
+        rate = self.meter.rates.get(key)
+        return (max(rate.packets - self._sum(background, "packets"), 0.0) * work, rate.time) if rate else None
 
-    def _server(self, name: str) -> Load:
-        """work/s that reaches a server: packets/s out of its port, less background, times a request's mean work.
+    def _offered(self, key: Key, others: tuple[Key, ...]) -> Load:
+        """bit/s that a session offers."""
+        rate = self.meter.rates.get(key)
+        return (max(rate.bits - self._sum(others, "bits"), 0.0), rate.time) if rate else None
 
-        TCP segments of a service count as requests: its label does not tell them apart.
-        """
-        host = self.fabric.plant.hosts[name]
-        rate = self.meter.rates.get(("out", host.node, host.port))
-        if rate is None:
-            return None
-        users = [session for session in self.fabric.network.sessions if name in session.destinations]
-        addresses = {host.ip, *(self.fabric.plant.address(session) for session in users)}
-        background = [self._rule(leave_rule(address, host)) for address in sorted(addresses)]
-        packets = rate.packets - sum(one.packets for one in background if one)
-        total = sum(session.packet_rate for session in users)
-        work = sum(session.packet_rate * session.work for session in users) / total if total else 1.0
-        return max(packets, 0.0) * work, rate.time
 
-    def _offered(self, session: Session) -> Load:
-        """bit/s that a session offers: what its host sends, less background and answers of its own.
-
-        Several sessions of one host are told apart by the counters of their rules, which lag by up to a second.
-        """
-        plant, sessions = self.fabric.plant, self.fabric.network.sessions
-        client = plant.source(session)
-        host = plant.hosts[client]
-        rate = self.meter.rates.get(("in", host.node, host.port))
-        if rate is None:
-            return None
-        if sum(plant.source(other) == client for other in sessions) > 1:
-            own = self._rule(request_rule(self.fabric, session))
-            return (own.bits, own.time) if own else None
-        answers = [answer_rule(self.fabric, other, client) for other in sessions if client in plant.ends(other)]
-        others = [self._rule(placed) for placed in [plain_rule(host), *answers]]
-        return max(rate.bits - sum(one.bits for one in others if one), 0.0), rate.time
-
-    def _forward(self, session: Session) -> list[tuple[int, Rate | None, Rate | None]]:
-        """(number, rate where packets enter, rate where they leave) of each of the session's paths."""
-        found = []
-        for path, number in self.labels.numbers.items():
-            if path.session == session.name and not path.back:
-                rules = list(forward_rules(self.fabric, self.labels, path))
-                found.append((number, self._rule(rules[0]), self._rule(rules[-1])))
-        return found
-
-    def _carried(self, session: Session) -> dict[int, float]:
-        return {number: first.packets for number, first, _ in self._forward(session) if first}
-
-    def _delivered(self, session: Session) -> float:
-        rates = [last.bits for _, _, last in self._forward(session) if last]
-        return sum(rates) if rates else math.nan
+@lru_cache(maxsize=4)
+def counters_of(fabric: Fabric, labels: Labels) -> tuple[tuple[int, tuple[Key, Key]], ...]:
+    """Of each path there its number, and the counters where its packets enter and where they leave."""
+    found = []
+    for number, path in enumerate(labels.paths, 1):
+        if not path.back:
+            rules = forward_rules(fabric, labels, path)
+            found.append((number, (rule_key(rules[0]), rule_key(rules[-1]))))
+    return tuple(found)
 
 
 Load = tuple[float, float] | None

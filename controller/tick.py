@@ -23,7 +23,7 @@ from controller.hashing import UDP, slots_of
 from controller.labels import REFUSED, Labels
 from controller.measure import EMPTY, Counts, Measured, Meter, Reader, read
 from controller.plant import FLOW_PORT, SERVICE_PORT
-from controller.rules import Delta, RuleSet, applied, diff, doubted, doubtful
+from controller.rules import Delta, RuleSet, diff, doubted, doubted_at
 from controller.slots import deal
 from pricing.admission import LIMIT, admitted
 from pricing.errors import WardropError
@@ -85,12 +85,13 @@ class State:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a tick wants: the decision, what part of each session it serves, its rules, and what is to be sent."""
+    """What a tick wants: the decision, what part of each session it serves, its rules, what is to be sent."""
 
     decision: Decision
     served: Mapping[str, float]
     labels: Labels
     deals: Mapping[str, tuple[int, ...]]
+    rules: RuleSet
     delta: Delta
 
 
@@ -156,8 +157,9 @@ def plan(fabric: Fabric, state: State) -> Plan:
         weights = {number: weight for number, weight in {**weights, REFUSED: 1 - part}.items() if weight > 0}
         before = state.deals.get(session.name, ())
         deals[session.name] = deal(weights, fabric.slots, before, slot_rates(fabric, session.name))
-    wanted = compile_rules(fabric.under(state.outage), labels, deals)
-    return Plan(replace(decision, allocation=allocation), parts, labels, deals, diff(wanted, state.installed))
+    rules = compile_rules(fabric.under(state.outage), labels, deals, state.installed)
+    delta = diff(rules, state.installed)
+    return Plan(replace(decision, allocation=allocation), parts, labels, deals, rules, delta)
 
 
 def part_served(left: Remains, state: State) -> FloatArray:
@@ -172,9 +174,8 @@ def part_served(left: Remains, state: State) -> FloatArray:
 
 def acknowledged(state: State, plan: Plan) -> State:
     """The state after every barrier of a plan was answered."""
-    installed = applied(state.installed, plan.delta)
     return replace(
-        state, decision=plan.decision, served=plan.served, labels=plan.labels, deals=plan.deals, installed=installed
+        state, decision=plan.decision, served=plan.served, labels=plan.labels, deals=plan.deals, installed=plan.rules
     )
 
 
@@ -183,15 +184,12 @@ def refused(state: State, plan: Plan) -> State:
 
     Numbers that the plan gave stay given, so that no label ever changes its meaning.
     """
-    return replace(state, labels=plan.labels, installed=doubted(state.installed, plan.delta))
+    return replace(state, labels=plan.labels, installed=doubted(state.installed, plan.rules))
 
 
 def reconnected(state: State, switches: list[str]) -> State:
     """The state after switches came back: whether they kept their rules is not known."""
-    installed = dict(state.installed)
-    for name in switches:
-        installed[name] = {cookie: doubtful(entry) for cookie, entry in installed.get(name, {}).items()}
-    return replace(state, installed=installed)
+    return replace(state, installed=doubted_at(state.installed, switches)) if switches else state
 
 
 def with_outage(fabric: Fabric, state: State, outage: Outage) -> State:

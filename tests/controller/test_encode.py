@@ -13,7 +13,7 @@ from controller.compile import compile_rules
 from controller.encode import Encoder
 from controller.framework import Framework
 from controller.labels import Labels
-from controller.rules import Bucket, Change, Entry, Goto, Group, Output, Rule, SetField
+from controller.rules import Bucket, Change, Entry, Goto, Group, Output, Rule, SetField, placed
 from controller.slots import deal
 from pricing.shortest import equal_cost
 
@@ -39,7 +39,7 @@ def entries() -> list[Entry]:
         name: deal({labels.numbers[fabric.there(route)]: weight for route, weight in split}, fabric.slots)
         for name, split in allocation.splits.items()
     }
-    return [entry for table in compile_rules(fabric, labels, deals).values() for entry in table.values()]
+    return [entry for _, entry in placed(compile_rules(fabric, labels, deals))]
 
 
 RULES = [entry for entry in entries() if isinstance(entry, Rule)]

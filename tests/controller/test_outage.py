@@ -13,7 +13,7 @@ from controller import health, tick
 from controller.fabric import Fabric
 from controller.labels import REFUSED
 from controller.measure import Measured, Meter, Rate
-from controller.rules import Change
+from controller.rules import diff
 from pricing.network import Network
 from pricing.outage import NOTHING, Outage, remains
 from pricing.policy import POLICIES
@@ -77,9 +77,8 @@ def test_packets_arrive_over_what_is_left() -> None:
     fabric = small.fabric(SQUARE, 16)
     state = settled(fabric, "joint", Outage(A_D, frozenset({"east"})))
     fake = FakeNetwork(fabric.plant)
-    for switch, table in state.installed.items():
-        for entry in sorted(table.values(), key=lambda entry: hasattr(entry, "table")):
-            fake.apply(Change("add", switch, entry))
+    for change in diff(state.installed, {}):
+        fake.apply(change)
     fake.fail("a", "d")
     client = fabric.plant.hosts["h-a"]
     for port in range(20000, 20020):
@@ -139,9 +138,8 @@ def test_demand_beyond_capacity_is_refused_at_the_ingress_in_equal_parts() -> No
         part = sum(rate for rate, number_ in zip(rates, deal, strict=True) if number_ == REFUSED) / rates.sum()
         assert part == pytest.approx(0.525, abs=0.02), name
     fake, client = FakeNetwork(fabric.plant), fabric.plant.hosts["h-a"]
-    for switch, table in state.installed.items():
-        for entry in sorted(table.values(), key=lambda entry: hasattr(entry, "table")):
-            fake.apply(Change("add", switch, entry))
+    for change in diff(state.installed, {}):
+        fake.apply(change)
     arrived = 0
     for port in range(20000, 20050):
         packet = {"eth_dst": number("02:57:ff:ff:ff:fe"), "eth_type": 0x800, "ip_proto": 17, "udp_src": port}
