@@ -129,7 +129,7 @@ class Controller:
     def _carry_out(self) -> tuple[int, bool]:
         """Decide and install; the number of rules sent, and whether the meaning of the rules changed."""
         began = time.monotonic()
-        self._notice(health.outage(self.fabric, self.switchboard.dead, self.state.heard, began))
+        self._notice(health.outage(self.fabric, self.switchboard.dead, self.state.silences))
         plan = tick.plan(self.fabric, self.state)
         self.parts["decide"] = time.monotonic() - began
         try:

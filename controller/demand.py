@@ -1,6 +1,6 @@
 """What each session offers, estimated at its ingress from noisy rates: steady while nothing changes, else quick.
 
-The estimate is the mean of the rates since the last change, at most of the last `MEMORY`. A change is told by a
+The estimate is the mean rate since the last change, at most of the last `MEMORY_S`. A change is told by a
 two-sided cumulative sum (Page 1954): standardised residuals, less `DRIFT`, add up on either side, and start again from
 nothing below 0; when one reaches the threshold, the estimate becomes the mean of what came since that sum began. A
 residual is measured against the noise of Poisson packets with sizes of their own, or against what was seen where that
@@ -20,8 +20,11 @@ import numpy as np
 from pricing.network import Network
 from pricing.values import FloatArray
 
-MEMORY = 30
-"""Rates that the estimate is a mean of at most; then old ones fade (ours)."""
+MEMORY_S = 30.0
+"""Seconds that the estimate is a mean of at most; then old ones fade (ours)."""
+
+SURE = 3.0
+"""Standard errors by which a demand must be above what fits before any of it is refused (ours)."""
 
 DRIFT = 1.0
 """Part of a residual, in standard deviations, that counts as none."""
@@ -41,20 +44,20 @@ class Demand:
     ----------
     rate : array
         Estimated bit/s.
-    count : array
-        Rates that it is a mean of; 0 before the first.
+    weight : array
+        Seconds that it is a mean of; 0 before the first rate.
     spread : array
         Mean square of the standardised residuals; 1 for Poisson packets.
     sums : array of shape (2, K)
         The cumulative sums, of rises and of falls.
     recent, length : arrays of shape (2, K)
-        Sum and number of the rates since a sum began.
+        Bits and seconds since a sum began.
     time : float
         Of the last rates, s.
     """
 
     rate: FloatArray
-    count: FloatArray
+    weight: FloatArray
     spread: FloatArray
     sums: FloatArray
     recent: FloatArray
@@ -77,6 +80,12 @@ def noise(network: Network, rate: FloatArray, span: float) -> FloatArray:
     return deviation
 
 
+def surely(network: Network, demand: Demand) -> FloatArray:
+    """What each session offers at least, as far as its rates can tell; bit/s, shape (K,)."""
+    error = SURE * np.sqrt(demand.spread) * noise(network, demand.rate, 1.0) / np.sqrt(np.maximum(demand.weight, 1.0))
+    return np.maximum(demand.rate - error, 0.0)
+
+
 def learn(network: Network, demand: Demand, seen: FloatArray, fresh: np.ndarray, now: float) -> Demand:
     """The estimates after rates that were measured at `now`.
 
@@ -90,25 +99,25 @@ def learn(network: Network, demand: Demand, seen: FloatArray, fresh: np.ndarray,
     span = now - demand.time if math.isfinite(demand.time) else 1.0
     if not span > 0:
         return demand
-    known = fresh & (demand.count > 0)
+    known = fresh & (demand.weight > 0)
     residual = np.where(known, (seen - demand.rate) / noise(network, demand.rate, span), 0.0)
     spread = demand.spread + _SPREAD_PART * known * (np.minimum(residual**2, _WILD) - demand.spread)
     residual /= np.sqrt(np.maximum(spread, 1.0))
     sums = np.maximum(demand.sums + np.array([residual, -residual]) - DRIFT, 0.0) * known
     begun = sums > 0
-    recent, length = begun * (demand.recent + seen), begun * (demand.length + 1)
+    recent, length = begun * (demand.recent + seen * span), begun * (demand.length + span)
     threshold = math.log(2 * len(seen) * TICKS_PER_FALSE_ALARM) / 2 - 1.166
     changed = (sums >= threshold).any(axis=0)
     side = sums.argmax(axis=0), np.arange(len(seen))
-    count = np.where(fresh, np.minimum(demand.count + 1, MEMORY), demand.count)
-    rate = demand.rate + np.where(fresh, (seen - demand.rate) / np.maximum(count, 1), 0.0)
-    rate = np.where(changed, recent[side] / np.maximum(length[side], 1), rate)
-    count = np.where(changed, np.minimum(length[side], MEMORY), count)
+    weight = np.where(fresh, np.minimum(demand.weight + span, MEMORY_S), demand.weight)
+    rate = demand.rate + np.where(fresh, (seen - demand.rate) * span / np.maximum(weight, span), 0.0)
+    rate = np.where(changed, recent[side] / np.maximum(length[side], span), rate)
+    weight = np.where(changed, np.minimum(length[side], MEMORY_S), weight)
     calm = ~changed
     return replace(
         demand,
         rate=rate,
-        count=count,
+        weight=weight,
         spread=np.where(changed, 1.0, spread),
         sums=sums * calm,
         recent=recent * calm,

@@ -8,6 +8,7 @@ that starts greets its network, and any frame will do. A greeting that was none 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
 
 from controller.fabric import Fabric
 from controller.measure import Meter
@@ -23,37 +24,47 @@ LEAST_ASKED = 10.0
 """Packets/s from which on a server counts as asked (ours)."""
 
 
-def heard(fabric: Fabric, before: Mapping[str, float], meter: Meter, dead: Set[Port]) -> dict[str, float]:
-    """When each server was last known to be well, s: it said something, or had nobody to answer and gets time to."""
+@dataclass(frozen=True)
+class Silence:
+    """How long a server was asked and said nothing, s, as of a time; None while nobody asks."""
+
+    length: float | None
+    time: float
+
+    @property
+    def dead(self) -> bool:
+        """Whether it was too long."""
+        return self.length is not None and self.length >= SILENCE_S
+
+
+def silences(fabric: Fabric, before: Mapping[str, Silence], meter: Meter, dead: Set[Port]) -> Mapping[str, Silence]:
+    """The silence of each server after new rates; a server whose port is dead is not blamed for it."""
     found = dict(before)
-    answered = {name for s in fabric.network.sessions if s.response_bits > 0 for name in fabric.plant.ends(s)}
+    answering = {name for s in fabric.network.sessions if s.response_bits > 0 for name in fabric.plant.ends(s)}
     for server in fabric.network.servers:
         host = fabric.plant.hosts[server.name]
         said, asked = (meter.rates.get((way, host.node, host.port)) for way in ("in", "out"))
         if said is None or asked is None:
             continue
-        found.setdefault(server.name, said.time)
-        cut, idle = (host.node, host.port) in dead, server.name not in answered or asked.packets < LEAST_ASKED
-        if said.packets > 0:
-            found[server.name] = said.time
-        elif cut or (idle and not silent(found, server.name, said.time)):
-            found[server.name] = said.time + SILENCE_S
+        last, now = found.get(server.name, Silence(None, said.time)), said.time
+        if said.packets > 0 or (host.node, host.port) in dead:
+            found[server.name] = Silence(0.0, now)
+        elif server.name not in answering or asked.packets < LEAST_ASKED:
+            found[server.name] = replace(last, time=now) if last.dead else Silence(None, now)
+        else:  # in the first interval in which it was asked, it may have been asked only just now
+            found[server.name] = Silence(0.0 if last.length is None else last.length + now - last.time, now)
     return found
 
 
-def silent(heard: Mapping[str, float], server: str, now: float) -> bool:
-    """Whether a server was silent for too long; one that was never heard of is not."""
-    return now - heard.get(server, now) >= SILENCE_S
-
-
-def outage(fabric: Fabric, dead: Set[Port], heard: Mapping[str, float], now: float) -> Outage:
+def outage(fabric: Fabric, dead: Set[Port], silences: Mapping[str, Silence]) -> Outage:
     """What does not work while these ports are dead."""
     switches, hosts = fabric.plant.switches, fabric.plant.hosts
     cut = {key for key in fabric.network.link_index if (key[0], switches[key[0]].ports[key[1]]) in dead}
     lost = {
         server.name
         for server in fabric.network.servers
-        if (hosts[server.name].node, hosts[server.name].port) in dead or silent(heard, server.name, now)
+        if (hosts[server.name].node, hosts[server.name].port) in dead
+        or (server.name in silences and silences[server.name].dead)
     }
     links = frozenset(key for key in fabric.network.link_index if key in cut or key[::-1] in cut)
     return Outage(links, frozenset(lost))

@@ -54,8 +54,8 @@ class State:
         Smoothed, by the labels' counters.
     served : mapping of session name to ratio
         Part of the offered rate that is let in.
-    heard : mapping of server name to s
-        When each server was last known to be well.
+    silences : mapping of server name to Silence
+        How long servers that are asked have said nothing.
     outage : Outage
         What does not work. The decision, and the prices in it, are of what remains.
     best : Allocation, optional
@@ -73,7 +73,7 @@ class State:
     decision: Decision | None = None
     carried: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     served: Mapping[str, float] = field(default_factory=dict)
-    heard: Mapping[str, float] = field(default_factory=dict)
+    silences: Mapping[str, health.Silence] = field(default_factory=dict)
     outage: Outage = NOTHING
     best: Allocation | None = None
 
@@ -125,7 +125,7 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[he
         measured=measured,
         demand=demand.learn(fabric.network, state.demand, measured.loads.offered, fresh, now),
         carried=carried,
-        heard=health.heard(fabric, state.heard, meter, dead),
+        silences=health.silences(fabric, state.silences, meter, dead),
     )
 
 
@@ -142,9 +142,9 @@ def plan(fabric: Fabric, state: State) -> Plan:
         loads = Loads(np.zeros(len(network.links)), np.zeros(len(network.servers)), state.offered)
     else:
         loads = replace(state.measured.loads, offered=state.offered)
-    served = part_served(left, state)
+    fits, served = parts_served(left, state)
     loads = left.loads(loads)
-    loads = replace(loads, offered=loads.offered * served)
+    loads = replace(loads, offered=loads.offered * fits)
     decision = state.policy.decide(left.network, loads, state.decision.state if state.decision else None)
     parts = {session.name: float(part) for session, part in zip(left.network.sessions, served, strict=True)}
     allocation = left.completed(decision.allocation, state.decision.allocation if state.decision else None)
@@ -162,14 +162,22 @@ def plan(fabric: Fabric, state: State) -> Plan:
     return Plan(replace(decision, allocation=allocation), parts, labels, deals, rules, delta)
 
 
-def part_served(left: Remains, state: State) -> FloatArray:
-    """What part of each remaining session's rate is let in, shape (K,): all of it wherever all of it fits."""
+def parts_served(left: Remains, state: State) -> tuple[FloatArray, FloatArray]:
+    """What part of each remaining session's estimated rate fits, and what part is let in; each of shape (K,).
+
+    Estimates are noisy: nothing is refused before the demand is surely too much.
+    """
     offered, problem = state.offered[left.sessions], problem_of(left.network)
+    everything = np.ones(len(offered))
     if state.decision is not None:
         load = problem.loads(left.restricted(state.decision.allocation), offered)
         if (load <= LIMIT * problem.capacity).all():
-            return np.ones(len(offered))
-    return admitted(left.network, offered)
+            return everything, everything
+    fits = admitted(left.network, offered)
+    if (fits == 1).all():
+        return fits, everything
+    sure = admitted(left.network, demand.surely(left.whole, state.demand)[left.sessions])
+    return fits, everything if (sure == 1).all() else fits
 
 
 def acknowledged(state: State, plan: Plan) -> State:

@@ -56,7 +56,8 @@ def admitted(network: Network, offered: FloatArray) -> FloatArray:
             if reached >= 1 - _TIGHT:
                 break
             free -= stuck or free
-    return np.minimum(part, 1.0)
+    part[part >= 1 - _TIGHT] = 1.0
+    return part
 
 
 @lru_cache(maxsize=64)

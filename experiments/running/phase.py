@@ -220,10 +220,10 @@ def watched(
         Record lines of before the phase.
     """
     run = traffic.emulation.testbed.run
+    dropped_before = switch_drops(run)
     records: list[dict[str, Any]] = []
     try:
         traffic.start_servers(seed)
-        dropped_before = switch_drops(run)  # greetings of servers are nobody's packets
         start = traffic.start_senders(seed, settle, measure)
         total = settle + measure
         interfaces = [traffic.emulation.interfaces[link.key] for link in traffic.network.links]

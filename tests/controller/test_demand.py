@@ -33,7 +33,7 @@ def test_no_false_alarm_in_ten_minutes_and_a_steady_estimate() -> None:
     nominal = now.rate
     for second in range(1, 1201):
         before, now = now, demand.learn(net, now, measured(rng, np.array(RATES)), np.ones(3, bool), float(second))
-        alarms += int((now.count < before.count).sum())
+        alarms += int((now.weight < before.weight).sum())
         if second > 60:
             assert now.rate == pytest.approx(nominal, rel=0.2)
     assert alarms <= 2, "less than one in ten minutes"
@@ -49,6 +49,14 @@ def test_a_step_is_followed_in_three_ticks(factor: float) -> None:
             now = demand.learn(net, now, measured(rng, rates), np.ones(3, bool), float(second))
         late.append(np.abs(now.rate / (factor * demand.nominal(net).rate) - 1))
     assert np.median(late, axis=0)[1:] == pytest.approx([0.0, 0.0], abs=0.1), "sessions of 200 packets/s and more"
+
+
+def test_short_ticks_count_by_their_length() -> None:
+    net, now = network(), demand.nominal(network())
+    for time, rate in ((1.0, 1e6), (2.0, 1e6), (2.1, 1.1e6)):
+        now = demand.learn(net, now, np.full(3, rate), np.ones(3, bool), time)
+    assert now.rate == pytest.approx(np.full(3, (2e6 + 0.11e6) / 2.1))
+    assert (demand.surely(net, now) < now.rate).all()
 
 
 def test_what_is_not_measured_changes_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +34,8 @@ def settled(fabric: Fabric, policy: str, outage: Outage, state: tick.State | Non
         loads = evaluate(fabric.network, state.decision.allocation).loads
         nothing = np.zeros(len(fabric.network.sessions))
         ages = np.zeros(len(fabric.network.links)), np.zeros(len(fabric.network.servers)), nothing
-        state = replace(state, measured=Measured(loads, *ages, loads.offered, {}))
+        known = replace(state.demand, weight=np.full(len(nothing), 30.0))
+        state = replace(state, measured=Measured(loads, *ages, loads.offered, {}), demand=known)
     return state
 
 
@@ -98,16 +100,17 @@ def test_a_server_that_is_asked_and_says_nothing_is_down_until_it_speaks() -> No
     fabric = small.fabric(SQUARE)
 
     def after(steps: list[tuple[float, float]]) -> list[bool]:
-        heard: dict[str, float] = {}
+        silences: Mapping[str, health.Silence] = {}
         found = []
         for now, (said, asked) in enumerate(steps, 1):
-            heard = health.heard(fabric, heard, rates(fabric, said, asked, float(now)), frozenset())
-            found.append("east" in health.outage(fabric, frozenset(), heard, float(now)).servers)
+            silences = health.silences(fabric, silences, rates(fabric, said, asked, float(now)), frozenset())
+            found.append("east" in health.outage(fabric, frozenset(), silences).servers)
         return found
 
     assert after([(50, 50), (20, 50), (0, 50), (0, 0), (0, 0), (1, 0)]) == [False, False, True, True, True, False]
     assert after([(0, 0), (0, 5), (0, 5)]) == [False] * 3, "hardly asked"
     assert after([(0, 50), (0, 50)]) == [False, True], "never heard of at all"
+    assert after([(50, 50), (0, 0), (0, 0), (0, 50), (50, 50)]) == [False] * 5, "nobody asks for a while"
     assert after([(0, 0), (0, 50), (50, 50)]) == [False] * 3, "just asked"
     assert after([(0, 0), (0, 50), (0, 50)]) == [False, False, True]
 
@@ -116,8 +119,8 @@ def test_a_dead_port_takes_both_directions_of_its_cable_or_its_server() -> None:
     fabric = small.fabric(SQUARE)
     port = fabric.plant.switches["a"].ports["d"]
     host = fabric.plant.hosts["west"]
-    assert health.outage(fabric, frozenset({("a", port)}), {}, 0.0) == Outage(A_D)
-    assert health.outage(fabric, frozenset({(host.node, host.port)}), {}, 0.0).servers == {"west"}
+    assert health.outage(fabric, frozenset({("a", port)}), {}) == Outage(A_D)
+    assert health.outage(fabric, frozenset({(host.node, host.port)}), {}).servers == {"west"}
 
 
 def test_what_remains_is_one_value_for_one_outage() -> None:

@@ -38,6 +38,7 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int) -> dict[str
             "response_bits": [session.response_bits for session in network.sessions],
             "log": str(folder / f"server-{host}"),
             "load": str(folder / f"load-{host}.json"),
+            "greet": plant.hosts[plant.host_at(network.sessions[0].source)].ip,
         }
 
     work = [session.work for session in network.sessions]

@@ -45,8 +45,8 @@ from topologies.hosts.sockets import (
 )
 from topologies.promptness import go_first, wake_on_time
 
-NOBODY = ("10.255.255.254", 9)
-"""An address of the emulated network that no host has, and the port of `discard`."""
+DISCARD = 9
+"""The UDP port where nobody listens."""
 
 BLOCK = 4096
 """Draws of one session that are made at once."""
@@ -86,6 +86,8 @@ class Service:
         Path of the log without its ending.
     load : str
         Path of the file of loads and waits.
+    greet : str
+        Address of a host that the server greets when it starts; none for ''.
     """
 
     server: str
@@ -98,6 +100,7 @@ class Service:
     response_bits: Sequence[float]
     log: str
     load: str
+    greet: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Service:
@@ -156,9 +159,10 @@ class Server:
                 export.write(second)
 
     def greet(self) -> None:
-        """Say something to nobody: the controller, which may have taken the server for dead, counts what it says."""
-        with contextlib.suppress(OSError):  # no network, nobody to greet
-            self.socket.sendto(b"", NOBODY)
+        """Say something: the controller, which may have taken the server for dead, counts what it says."""
+        if self.service.greet:
+            with contextlib.suppress(OSError):  # its network may be down
+                self.socket.sendto(b"", (self.service.greet, DISCARD))
 
     def stop(self, *_: object) -> None:
         """End: a signal handler."""
