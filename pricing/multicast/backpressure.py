@@ -183,7 +183,7 @@ class Queues:
             np.zeros(cells, dtype=np.int64), np.zeros(resources), np.zeros(resources),
             np.zeros((resources, 4), dtype=np.int64),
             np.zeros((cells if self._tables.split.size else 0, 2), dtype=np.int64),
-            np.zeros((casts, 64)), np.zeros(casts), np.array([-1, 0, 0, 0, 0]),
+            np.zeros((casts, 64)), np.zeros(casts), np.array([-1, 0, 0, 0, 0, 0]),
             np.full((cells if follow else 0, 2), -1), np.zeros((0, 2), dtype=np.int64),
             np.zeros(0, dtype=np.int64), np.zeros((0, 64), dtype=np.int64),
         )  # fmt: skip
@@ -201,6 +201,26 @@ class Queues:
     def choices(self) -> int:
         """Duplications known of all casts."""
         return len(self._tables.sent)
+
+    @property
+    def weighed(self) -> int:
+        """Choices whose weight was computed, of all edges and slots so far."""
+        return int(self._state.counts[kernel.WEIGHED])
+
+    def fill(self, rng: np.random.Generator, most: int) -> None:
+        """Put 1 to `most` packets into every queue that a packet can be in, in place of what is there.
+
+        So one sees what a slot costs when nothing is empty; the balance of a run does not survive it.
+        """
+        for k, book in enumerate(self._books):
+            vertices = slice(*self._layered.vertices[k : k + 2])
+            never = (self._layered.here | self._layered.blocked)[vertices, None]
+            masks = np.array(book.masks, dtype=np.uint64)
+            held = rng.integers(1, most, (len(never), len(masks)), endpoint=True).astype(float)
+            held[:, masks == 0] = 0.0
+            held[(masks & never) > 0] = 0.0
+            self._state.queue[self._rows(k, len(masks))] = held
+            self._state.owed[k] = (held @ [q.bit_count() for q in book.masks]).sum()
 
     def queue(self, cast: int, vertex: int) -> dict[int, float]:
         """What a vertex (of the layered graph, counted within the cast) holds: normalised packets by status."""

@@ -23,8 +23,9 @@ _compiled: Callable[[_Function], _Function] = njit(cache=True, nogil=True)
 NOTHING, UNKNOWN, TWICE = 0, 1, 2
 """Why slots ended early: they did not; a packet may get a status that no table has; a copy was delivered again."""
 
-FREE, USED, TOUCHED, SPLITS, SLOT = range(5)
-"""Places in `State.counts`: first free copy or -1, copies ever used, cells touched, splits chosen, the slot."""
+FREE, USED, TOUCHED, SPLITS, SLOT, WEIGHED = range(6)
+"""Places in `State.counts`: first free copy or -1, copies ever used, cells touched, splits chosen, the slot, and how
+many choices were weighed in all slots."""
 
 
 class Graph(NamedTuple):
@@ -115,6 +116,7 @@ def choose(graph: Graph, tables: Tables, state: State, level: FloatArray, V: flo
                 most = own if eta == 0.0 else tables.size[base + q] * (queue[tail + q] + eta) * (1 + 1e-9)
                 if most / use - toll <= best:
                     continue
+                state.counts[WEIGHED] += tables.choice[base + q + 1] - tables.choice[base + q]
                 for c in range(tables.choice[base + q], tables.choice[base + q + 1]):
                     s = tables.sent[c]
                     if blocked and tables.mask[base + s] & blocked:

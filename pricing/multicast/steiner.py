@@ -195,8 +195,8 @@ def grown(
     owed &= ~here[root]
     count = 0
     while owed:
-        far = np.where(inside, 0.0, np.inf)
-        by = np.full(here.size, -1)
+        far, by = np.full(here.size, np.inf), np.full(here.size, -1)
+        far[inside] = 0.0
         changed = True
         while changed:
             changed = False

@@ -86,7 +86,7 @@ def distances(instance: Instance) -> IntArray:
                 far[k, ends[1]] = min(far[k, ends[1]], far[k, ends[0]] + 1)
                 far[k, ends[0]] = min(far[k, ends[0]], far[k, ends[1]] + 1)
     where = [place[link.src] for link in instance.links] + [place[each.node] for each in instance.processors]
-    return np.asarray(far[:, where])
+    return np.ascontiguousarray(far[:, where])  # one layout, one compiled form
 
 
 @compiled

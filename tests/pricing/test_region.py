@@ -20,6 +20,7 @@ from pricing.multicast.region import (
     tree_choices,
     unicast_choices,
 )
+from pricing.multicast.shortest import fixed_scale
 from pricing.multicast.status import Tree, choices, trees
 
 
@@ -106,6 +107,7 @@ def test_orders_on_random_graphs(seed: int) -> None:
     assert bounds.holds
     printed, local = (largest_scale(case, of_trees(case, splits)).scale for splits in (False, True))
     assert printed <= local * (1 + 1e-9) <= bounds.multicast * (1 + 2e-9)
+    assert fixed_scale(case).scale <= bounds.multicast * (1 + 1e-9)
     scale = 0.9 * bounds.unicast
     assert least_cost(case, None, scale).cost <= least_cost(case, [unicast_choices(3)], scale).cost * (1 + 1e-9)
 
