@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pricing.errors import TopologyError
-from pricing.network import Link, Network, Node, Server, Session, SizeLaw
+from pricing.network import ArrivalLaw, Link, Network, Node, Server, Session, SizeLaw
 
 FLOW_PORT, SERVICE_PORT = 20_000, 7_000
 """UDP ports of a session's flows, from the first on, and of what they are sent to."""
@@ -130,7 +130,11 @@ def network_from_json(text: str) -> Network:
 
     def session(value: dict[str, Any]) -> Session:
         destinations = tuple(value.pop("destinations"))
-        return Session(**{**value, "size": SizeLaw(**value["size"])}, destinations=destinations)
+        laws: dict[str, Any] = {"size": SizeLaw(**value["size"])}
+        if arrivals := value.get("arrivals"):
+            profile = tuple((seconds, factor) for seconds, factor in arrivals["profile"])
+            laws["arrivals"] = ArrivalLaw(**{**arrivals, "profile": profile})
+        return Session(**{**value, **laws}, destinations=destinations)
 
     try:
         data = json.loads(text)

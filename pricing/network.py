@@ -73,6 +73,26 @@ class SizeLaw:
 
 
 @dataclass(frozen=True)
+class ArrivalLaw:
+    """When packets come; models assume Poisson, whatever is sent.
+
+    Parameters
+    ----------
+    law : 'poisson', 'deterministic' or 'on-off'
+        At random, at equal distances, or at random in bursts.
+    on, off : float
+        Mean lengths of the times with and without packets of `on-off`, s.
+    profile : tuple of (seconds, factor)
+        How the rate changes over time, again and again; factors are relative to each other. Empty: it does not.
+    """
+
+    law: Literal["poisson", "deterministic", "on-off"] = "poisson"
+    on: float = 1.0
+    off: float = 1.0
+    profile: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Node:
     """A switch, with its place on the map in degrees where it has one."""
 
@@ -98,6 +118,9 @@ class Link:
         forward).
     queue : int
         Packets that fit into its FIFO.
+    jitter, loss : float
+        By how much its propagation varies, up and down, s, and the share of its packets that it loses; emulated only
+        where the kernel can, and not in the model.
     """
 
     src: str
@@ -106,6 +129,8 @@ class Link:
     propagation: float = 0.0
     delivers: Literal["wait", "sojourn"] = "wait"
     queue: int = 1000
+    jitter: float = 0.0
+    loss: float = 0.0
 
     @property
     def key(self) -> LinkKey:
@@ -163,6 +188,8 @@ class Session:
         Name of the service that an anycast session asks for.
     klass : int
         Priority class, 1 first.
+    arrivals : ArrivalLaw
+        When its packets come.
     """
 
     name: str
@@ -176,6 +203,7 @@ class Session:
     work: float = 1.0
     service: str = ""
     klass: int = 1
+    arrivals: ArrivalLaw = field(default_factory=ArrivalLaw)
 
     @property
     def frame_bits(self) -> float:
@@ -299,6 +327,10 @@ class Network:
             yield from positive(f"link {link}: capacity", link.capacity, "bit/s")
             if not (math.isfinite(link.propagation) and link.propagation >= 0):
                 yield f"link {link}: propagation: {link.propagation}, seconds from 0 are accepted"
+            if not (math.isfinite(link.jitter) and link.jitter >= 0):
+                yield f"link {link}: jitter: {link.jitter}, seconds from 0 are accepted"
+            if not 0 <= link.loss < 1:
+                yield f"link {link}: loss: {link.loss}, a share from 0 to below 1 is accepted"
         for server in self.servers:
             yield from positive(f"server {server.name}: capacity", server.capacity, "work/s")
             if not (math.isfinite(server.scv) and server.scv >= 0):
@@ -307,6 +339,8 @@ class Network:
             if not (math.isfinite(session.rate) and session.rate >= 0):
                 yield f"session {session.name}: rate: {session.rate}, a finite number of bit/s from 0 is accepted"
             yield from positive(f"session {session.name}: work", session.work, "work")
+            if session.klass < 1:
+                yield f"session {session.name}: class: {session.klass}, a whole number from 1 is accepted"
 
     def _reach_problems(self) -> Iterator[str]:
         names = {node.name for node in self.nodes}

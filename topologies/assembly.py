@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 
 from pricing.errors import TopologyError
-from pricing.network import Link, LinkKey, Network, Node, Server, Session, SizeLaw
+from pricing.network import ArrivalLaw, Link, LinkKey, Network, Node, Server, Session, SizeLaw
 from topologies import schema
 from topologies.checking import NAMED, Mended, did_you_mean, listed, nearest
 
@@ -104,7 +104,8 @@ class Assembly:
     def _link(self, src: str, dst: str, wire: schema.CablePart | schema.LinkPart, capacity: float) -> Link:
         propagation = wire.length / KILOMETRES_A_SECOND if wire.length else wire.delay or 0.0
         defaults = self.form.defaults
-        return Link(src, dst, capacity, propagation, wire.delivers or defaults.delivers, wire.queue or defaults.queue)
+        delivers, queue = wire.delivers or defaults.delivers, wire.queue or defaults.queue
+        return Link(src, dst, capacity, propagation, delivers, queue, wire.jitter or 0.0, wire.loss)
 
     def _stand_in_links(self, present: Collection[LinkKey]) -> list[Link]:
         hub, *others = sorted(self.form.nodes) or [""]
@@ -170,4 +171,6 @@ class Assembly:
             response_bits=8 * (part.response or defaults.response or 0.0),
             work=part.work or defaults.work,
             service=part.service or "",
+            klass=part.klass,
+            arrivals=ArrivalLaw(**dict(part.arrivals)),
         )

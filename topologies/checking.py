@@ -180,8 +180,8 @@ def _accepted(loc: tuple[int | str, ...], form: Form[T]) -> tuple[type[schema.Pa
         rest = rest[1:]
     if rest == ["[key]"]:
         return part, f"{schema.NAME_ACCEPTED}, in quotes where YAML reads it as something else"
-    if rest[:1] == ["size"] and len(rest) > 1:
-        part, rest = schema.SizePart, rest[1:]
+    if rest[:1] in (["size"], ["arrivals"]) and len(rest) > 1:
+        part, rest = schema.PARTS[str(rest[0])], rest[1:]
     described = schema.keys(part).get(str(rest[0])) if rest else None
     return part, described or f"a mapping of {', '.join(schema.keys(part))}"
 

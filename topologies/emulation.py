@@ -25,9 +25,10 @@ from typing import Any, Self
 from pricing.errors import EmulationError
 from pricing.network import LinkKey, Network
 from topologies.board import Board, Commands
+from topologies.calibration import Calibration, recall
 from topologies.faults import End, Faults, Wiring
 from topologies.hosts.start import Program
-from topologies.links import capacity_problems, has_netem, shaping
+from topologies.links import capacity_problems, classes_of, has_netem, shaping
 from topologies.namespaces import disable_ipv6, inside, run
 from topologies.plant import HostPlant, Plant, service_name
 from topologies.sockets import closed_together
@@ -138,6 +139,8 @@ class Emulation:
         The interface that feeds each directed link, whose queue is the link's.
     faults : Faults
         What is failed.
+    calibration : Calibration
+        What this machine's links were found to need; nominal where that was not measured.
 
     Raises
     ------
@@ -157,6 +160,7 @@ class Emulation:
             link.key: switch_interface(plant, link.src, plant.switches[link.src].ports[link.dst])
             for link in network.links
         }
+        self.calibration: Calibration = recall(self.plant.datapath)
         self.programs: list[Program] = []
         self.faults = Faults(wiring(self.plant), testbed.run)
         self._exits = ExitStack()
@@ -338,7 +342,15 @@ class Emulation:
 
     def _shape(self) -> None:
         lines = [
-            line for link in self.network.links for line in shaping(link, self.interfaces[link.key], self.plant.netem)
+            line
+            for link in self.network.links
+            for line in shaping(
+                link,
+                self.interfaces[link.key],
+                self.plant.netem,
+                classes_of(self.network),
+                self.calibration.burst_seconds,
+            )
         ]
         run("tc", "-batch", "-", text="\n".join(lines) + "\n")
 

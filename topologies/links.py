@@ -2,7 +2,14 @@
 
 The class sends while it has tokens and then pays the packet back, so the link is busy for size/C after each packet and
 a packet's delay is its *waiting* time: its own transmission is not in it (`Link.delivers == 'wait'`). Below the class
-is a FIFO of a stated number of packets; where the kernel has netem, the FIFO delays by the link's propagation too.
+is a FIFO of a stated number of packets; where the kernel has netem, the FIFO delays by the link's propagation too,
+varies that by its jitter (which reorders packets) and loses a share of them.
+
+With priority classes among the sessions, every link has a leaf a class under one tree, each with a FIFO of its own. A
+packet carries its class in its DSCP: class 1 in CS7 (56), class 2 in CS6, and so on; what carries none goes with the
+last class. No packet is interrupted, so waits are Cobham's (`pricing.priority.waits.cobham`).
+
+A link that delivers the sojourn is store and forward: netem's `rate`, where the kernel has it and nobody has classes.
 
 One `tc -batch` shapes all interfaces of a network.
 """
@@ -28,6 +35,9 @@ the link is slower than its rate; a bucket of several packets would hide the que
 10 Mbit/s against Lindley's recursion on the same packets: with 1 us of bucket waits are 8 % too long, with 20 us 1.3 %,
 with 40 us 0.4 %, with 75 us 0.1 % too short and 0.1 ms less at every wait.
 """
+
+MOST_CLASSES = 8
+"""Priority classes that DSCP's class selectors tell apart."""
 
 LOWEST, HIGHEST = 100e3, 1e9
 """Capacities that HTB shapes faithfully here, bit/s.
@@ -55,8 +65,20 @@ class Shaped(Protocol):
         """Seconds."""
 
     @property
+    def delivers(self) -> str:
+        """'wait' or 'sojourn'."""
+
+    @property
     def queue(self) -> int:
         """Packets that fit into its FIFO."""
+
+    @property
+    def jitter(self) -> float:
+        """Seconds by which its propagation varies, up and down."""
+
+    @property
+    def loss(self) -> float:
+        """Share of its packets that it loses."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +91,30 @@ class QueueCounters:
     backlog: int
 
 
+def classes_of(network: Network) -> int:
+    """Priority classes of a network's sessions: 1 where nobody has any."""
+    return max((session.klass for session in network.sessions), default=1)
+
+
+def tos(klass: int, classes: int) -> int:
+    """The byte of the IP header that says a packet's class: its DSCP and two bits of 0; 0 where there is one class.
+
+    >>> tos(1, 2), tos(2, 2), tos(1, 1)
+    (224, 192, 0)
+    """
+    return 32 * (MOST_CLASSES - klass) if classes > 1 else 0
+
+
 def as_emulated(network: Network, netem: bool) -> Network:
-    """The network as these links carry it out: they deliver waits, and propagation only where the kernel has netem."""
-    links = (replace(link, delivers="wait", propagation=link.propagation if netem else 0.0) for link in network.links)
-    return replace(network, links=tuple(links))
+    """The network as these links carry it out: waits only and nothing on the way, except where the kernel has netem."""
+    exact = netem and classes_of(network) == 1
+    links = tuple(
+        replace(link, delivers=link.delivers if exact else "wait")
+        if netem
+        else replace(link, delivers="wait", propagation=0.0, jitter=0.0, loss=0.0)
+        for link in network.links
+    )
+    return replace(network, links=links)
 
 
 def not_emulated(capacity: float) -> str:
@@ -93,31 +135,72 @@ def capacity_problems(links: Iterable[Shaped]) -> list[str]:
     return [f"link {link}: capacity: {reason}" for link in links if (reason := not_emulated(link.capacity))]
 
 
-def shaping(link: Shaped, interface: str, netem: bool) -> list[str]:
-    """Lines of a `tc -batch` that give `interface` the link's rate, queue and (with netem) propagation.
+def shaping(
+    link: Shaped, interface: str, netem: bool, classes: int = 1, burst_seconds: float = BURST_SECONDS
+) -> list[str]:
+    """Lines of a `tc -batch` that give `interface` the link's rate, queues and (with netem) what happens on the way.
+
+    Parameters
+    ----------
+    netem : bool
+        Whether the kernel has it.
+    classes : int
+        Priority classes, 1 to `MOST_CLASSES`.
+    burst_seconds : float
+        What the bucket holds, in seconds of the link: `BURST_SECONDS`, or what was calibrated.
 
     Raises
     ------
     EmulationError
-        When the capacity is outside [`LOWEST`, `HIGHEST`].
+        When the capacity is outside [`LOWEST`, `HIGHEST`], or there are more classes than DSCP tells apart.
     """
     problems = capacity_problems([link])
+    if classes > MOST_CLASSES:
+        problems.append(f"{classes} priority classes: 1 to {MOST_CLASSES} are accepted, what DSCP tells apart")
     if problems:
-        raise EmulationError(problems[0])
+        raise EmulationError("\n".join(problems))
     rate = round(link.capacity)
-    burst = max(1, round(link.capacity * BURST_SECONDS / 8))
-    if netem and link.propagation > 0:
-        # netem keeps what is on its way in the same list as what waits.
-        on_its_way = math.ceil(link.capacity * link.propagation / (8 * SMALLEST_FRAME))
-        fifo = f"netem delay {link.propagation * 1e6:.0f}us limit {link.queue + on_its_way}"
-    else:
-        fifo = f"pfifo limit {link.queue}"
-    return [
-        f"qdisc add dev {interface} root handle 1: htb default 1",
-        f"class add dev {interface} parent 1: classid 1:1 "
-        f"htb rate {rate}bit burst {burst} cburst {burst} quantum {FRAME}",
-        f"qdisc add dev {interface} parent 1:1 handle 10: {fifo}",
+    if netem and classes == 1 and link.delivers == "sojourn":
+        return [f"qdisc add dev {interface} root handle 1: {_on_the_way(link)} rate {rate}bit"]
+    burst = max(1, round(link.capacity * burst_seconds / 8))
+    shaped = f"burst {burst} cburst {burst} quantum {FRAME}"
+    fifo = (
+        _on_the_way(link) if netem and (link.propagation or link.jitter or link.loss) else f"pfifo limit {link.queue}"
+    )
+    if classes == 1:
+        return [
+            f"qdisc add dev {interface} root handle 1: htb default 1",
+            f"class add dev {interface} parent 1: classid 1:1 htb rate {rate}bit {shaped}",
+            f"qdisc add dev {interface} parent 1:1 handle 10: {fifo}",
+        ]
+    lines = [
+        f"qdisc add dev {interface} root handle 1: htb default 1{classes}",
+        f"class add dev {interface} parent 1: classid 1:1 htb rate {rate}bit {shaped}",
     ]
+    for k in range(1, classes + 1):
+        # A leaf has next to no rate of its own: it borrows the tree's, where the first class is asked first.
+        own = f"rate 8bit ceil {rate}bit burst 1 cburst {burst} quantum {FRAME}"
+        lines += [
+            f"class add dev {interface} parent 1:1 classid 1:1{k} htb prio {k - 1} {own}",
+            f"qdisc add dev {interface} parent 1:1{k} handle 1{k}: {fifo}",
+            f"filter add dev {interface} parent 1: protocol ip prio {k} "
+            f"u32 match ip dsfield {tos(k, classes):#04x} 0xfc flowid 1:1{k}",
+        ]
+    return lines
+
+
+def _on_the_way(link: Shaped) -> str:
+    """netem's words for what happens between two ends of a link."""
+    # netem keeps what is on its way in the same list as what waits.
+    limit = link.queue + math.ceil(link.capacity * (link.propagation + link.jitter) / (8 * SMALLEST_FRAME))
+    words = [f"netem limit {limit}"]
+    if link.propagation or link.jitter:
+        words.append(f"delay {link.propagation * 1e6:.0f}us")
+    if link.jitter:
+        words.append(f"{link.jitter * 1e6:.0f}us")
+    if link.loss:
+        words.append(f"loss {link.loss:.6%}")
+    return " ".join(words)
 
 
 def has_netem(run: Callable[..., str]) -> bool:
@@ -142,5 +225,5 @@ def queue_counters(run: Callable[..., str]) -> dict[str, QueueCounters]:
     return {
         queue["dev"]: QueueCounters(queue["bytes"], queue["packets"], queue["drops"], queue["qlen"])
         for queue in queues
-        if queue["kind"] == "htb"
+        if queue.get("root") and queue["kind"] in ("htb", "netem")
     }

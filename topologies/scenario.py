@@ -19,7 +19,7 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from pricing.errors import ScenarioError
-from pricing.network import Link, Network, Session
+from pricing.network import ArrivalLaw, Link, Network, Session
 from topologies import schema, units
 from topologies.assembly import Assembly
 from topologies.checking import SCENARIO, Loader, did_you_mean, validated
@@ -191,6 +191,8 @@ def _wire(link: Link) -> dict[str, Any]:
         delay=units.show(link.propagation, "delay") if link.propagation else None,
         queue=link.queue,
         delivers=link.delivers,
+        jitter=units.show(link.jitter, "delay") if link.jitter else None,
+        loss=link.loss or None,
     )
 
 
@@ -206,7 +208,18 @@ def _session(session: Session) -> dict[str, Any]:
         flows=session.flows,
         response=units.show(session.response_bits / 8, "bytes") if session.response_bits else None,
         work=session.work,
+        **{"class": session.klass if session.klass > 1 else None},
+        arrivals=_arrivals(session.arrivals) or None,
     )
+
+
+def _arrivals(law: ArrivalLaw) -> dict[str, Any]:
+    """What of a law is not as it is unless said."""
+    if law == ArrivalLaw():
+        return {}
+    lengths = {"on": units.show(law.on, "delay"), "off": units.show(law.off, "delay")} if law.law == "on-off" else {}
+    profile = {"profile": [list(step) for step in law.profile]} if law.profile else {}
+    return {"law": law.law, **lengths, **profile}
 
 
 class _SchemaWithoutDefaults(GenerateJsonSchema):

@@ -24,7 +24,7 @@ from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, core_schema
 
 from topologies import units
-from topologies.links import not_emulated
+from topologies.links import MOST_CLASSES, not_emulated
 
 NAME = r"^[A-Za-z][A-Za-z0-9-]{0,14}$"
 """Names become those of bridges and hosts, for which Linux allows 15 characters."""
@@ -95,6 +95,31 @@ class SizePart(Part):
         return self
 
 
+class ArrivalsPart(Part):
+    """When packets come."""
+
+    law: Literal["poisson", "deterministic", "on-off"] = Field(
+        default="poisson", description="poisson, deterministic or on-off"
+    )
+    on: Seconds = Field(default=1.0, description=f"mean time with packets of on-off, {SECONDS}")
+    off: Seconds = Field(default=1.0, description=f"mean time without packets of on-off, {SECONDS}")
+    profile: tuple[tuple[float, float], ...] = Field(
+        default=(),
+        strict=False,
+        description="a list of [seconds, factor], such as [[30, 1], [10, 2.5]]: how the rate changes, again and again",
+    )
+
+    @model_validator(mode="after")
+    def _lasting(self) -> ArrivalsPart:
+        usable = all(seconds > 0 and factor >= 0 for seconds, factor in self.profile)
+        if self.profile and not (usable and any(factor > 0 for _, factor in self.profile)):
+            raise ValueError(
+                f"found profile {[list(step) for step in self.profile]}; "
+                "accepted: [seconds, factor] with seconds above 0 and factors from 0, one of them above 0"
+            )
+        return self
+
+
 class NodePart(Part):
     """A switch and its place on the map."""
 
@@ -114,6 +139,8 @@ class _Wire(Part):
     delay: Seconds | None = Field(default=None, description=SECONDS)
     queue: int | None = Field(default=None, ge=1, description=f"{COUNT}: packets that fit into the queue")
     delivers: Literal["wait", "sojourn"] | None = Field(default=None, description="wait or sojourn")
+    jitter: Seconds | None = Field(default=None, description=f"how much the delay varies, {SECONDS}")
+    loss: float = Field(default=0.0, ge=0, lt=1, description="share of packets lost, a number from 0 to below 1")
     stand_in: ClassVar[Mapping[str, Any]] = {"capacity": "1 Mbit/s"}
 
     @model_validator(mode="after")
@@ -172,6 +199,14 @@ class SessionPart(Part):
         default=None, description="the frame of the answer to each request, such as '100 bytes'"
     )
     work: float | None = Field(default=None, gt=0, description="a number above 0: mean work of a request")
+    klass: int = Field(
+        default=1,
+        alias="class",
+        ge=1,
+        le=MOST_CLASSES,
+        description=f"priority class, a whole number from 1 (first) to {MOST_CLASSES}",
+    )
+    arrivals: ArrivalsPart = Field(default=ArrivalsPart(), description="law, on, off and profile of the arrivals")
     stand_in: ClassVar[Mapping[str, Any]] = {"rate": "1 bit/s"}
 
     @model_validator(mode="after")
@@ -248,6 +283,7 @@ PARTS: Mapping[str, type[Part]] = {
     "services": ServicePart,
     "sessions": SessionPart,
     "size": SizePart,
+    "arrivals": ArrivalsPart,
     "defaults": DefaultsPart,
     "control": ControlPart,
 }

@@ -56,7 +56,7 @@ class TestShaping:
 
     def test_propagation_where_the_kernel_can(self) -> None:
         lines = shaping(Link("a", "b", 4e6, propagation=0.005, queue=77), "s1-eth1", netem=True)
-        assert lines[-1].endswith("netem delay 5000us limit 117")
+        assert lines[-1].endswith("netem limit 117 delay 5000us")
 
     @pytest.mark.parametrize("capacity", [50e3, 2e9])
     def test_capacities_that_cannot_be_emulated(self, capacity: float) -> None:

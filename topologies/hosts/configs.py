@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pricing.network import Network
+from topologies.links import classes_of, tos
 from topologies.plant import Plant
 
 Config = Mapping[str, Any]
@@ -27,6 +28,7 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int) -> dict[str
         Of the requests' works.
     """
     configs: dict[str, Config] = {}
+    classes = classes_of(network)
 
     def add(host: str, address: str, work: list[float], laws: Config) -> None:
         configs[host] = {
@@ -36,6 +38,7 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int) -> dict[str
             "seed": seed,
             "work": work,
             "response_bits": [session.response_bits for session in network.sessions],
+            "tos": [tos(session.klass, classes) for session in network.sessions],
             "log": str(folder / f"server-{host}"),
             "load": str(folder / f"load-{host}.json"),
             "greet": plant.hosts[plant.host_at(network.sessions[0].source)].ip,
@@ -73,6 +76,7 @@ def sending(
     settle, measure : float
         Lengths of the two segments, s.
     """
+    classes = classes_of(network)
     return {
         session.name: (
             plant.host_at(session.source),
@@ -83,6 +87,8 @@ def sending(
                 "rate": session.packet_rate,
                 "size": asdict(session.size),
                 "flows": session.flows,
+                "arrivals": asdict(session.arrivals),
+                "tos": tos(session.klass, classes),
                 "start": None,
                 "settle": settle,
                 "measure": measure,

@@ -1,9 +1,9 @@
-"""Poisson traffic of one session: `python -m topologies.hosts.sender CONFIG.json`.
+"""Traffic of one session: `python -m topologies.hosts.sender CONFIG.json`.
 
-Everything is drawn before the first packet: arrival times, payload sizes, and which of the session's flows (UDP
-source ports) each packet belongs to. The time of a run has two segments, one random stream each: `settle` seconds with
-sequence numbers from 0, then `measure` seconds with sequence numbers from 1,000,000. The measured packets are therefore
-the same, however long the network was given to settle.
+Everything is drawn before the first packet: arrival times (`topologies.hosts.arrivals`), payload sizes, and which of
+the session's flows (UDP source ports) each packet belongs to. The time of a run has two segments, one random stream
+each: `settle` seconds with sequence numbers from 0, then `measure` seconds with sequence numbers from 1,000,000. The
+measured packets are therefore the same, however long the network was given to settle.
 
 A packet is due at an absolute time. The process sleeps until 0.1 ms before and spins for the rest; answers wait in
 their sockets, stamped by the kernel, and are read when the next packet is far enough away.
@@ -11,6 +11,8 @@ their sockets, stamped by the kernel, and are read when the next packet is far e
 While it runs, a line on standard input with a factor of 0 or more makes what is still to come so much denser: the times
 of a Poisson stream, brought together by a factor f, are a Poisson stream of f times the rate. What was drawn lasts so
 much shorter; at 0 nothing is sent until the next line.
+
+A rate that this machine cannot hold shows in the log: each request has when it was due and when it was sent.
 
 The configuration holds the fields of `Traffic`. Written at the end, or on SIGTERM: `LOG.requests.npy` (`logs.SENT`) and
 `LOG.answers.npy` (`logs.ANSWERED`), each with its .json.
@@ -37,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricing.errors import EmulationError
+from topologies.hosts.arrivals import POISSON, Pattern, times
 from topologies.hosts.logs import ANSWERED, SECOND, SENT, Log, lateness, save
 from topologies.hosts.sockets import (
     ECHO,
@@ -51,7 +54,7 @@ from topologies.hosts.sockets import (
 from topologies.promptness import go_first, wake_on_time
 
 if TYPE_CHECKING:
-    from pricing.network import SizeLaw
+    from pricing.network import ArrivalLaw, SizeLaw
 
 FIRST_MEASURED = 1_000_000
 """Sequence number of the first measured packet."""
@@ -101,6 +104,10 @@ class Traffic:
         Path of the logs without their endings.
     drain : float
         How long answers are waited for after the last packet, s.
+    arrivals : ArrivalLaw or Pattern
+        When packets come.
+    tos : int
+        The byte of the IP header that says the class.
     """
 
     session: int
@@ -114,12 +121,15 @@ class Traffic:
     measure: float
     log: str
     drain: float = 1.5
+    arrivals: ArrivalLaw | Pattern = POISSON
+    tos: int = 0
 
     @classmethod
     def read(cls, path: Path) -> Traffic:
-        """The configuration at `path`; `size` is an object with the fields of `SizeLaw`."""
+        """The configuration at `path`; `size` and `arrivals` are objects with the fields of their laws."""
         values: dict[str, Any] = json.loads(path.read_text())
-        return cls(**{**values, "size": Payloads(**values["size"])})
+        arrivals = Pattern(**values.get("arrivals", {}))
+        return cls(**{**values, "size": Payloads(**values["size"]), "arrivals": arrivals})
 
 
 def payload_sizes(law: SizeLaw | Payloads, rng: np.random.Generator, count: int) -> NDArray[np.uint16]:
@@ -135,19 +145,16 @@ def schedule(traffic: Traffic) -> Log:
     Returns
     -------
     array of `logs.SENT`
-
-    Notes
-    -----
-    A Poisson stream of a stated length: the number of packets is Poisson, their times are uniform.
     """
     segments = []
     begin = round((traffic.start or 0.0) * SECOND)
     for index, (length, first) in enumerate(((traffic.settle, 0), (traffic.measure, FIRST_MEASURED))):
         rng = np.random.default_rng([traffic.seed, traffic.session, index])
-        count = int(rng.poisson(traffic.rate * length))
+        due = times(traffic.arrivals, traffic.rate, length, rng)
+        count = len(due)
         segment = np.zeros(count, SENT)
         segment["seq"] = first + np.arange(count)
-        segment["due"] = begin + np.sort(rng.integers(0, round(length * SECOND), count)) if count else 0
+        segment["due"] = begin + due
         segment["size"] = np.maximum(payload_sizes(traffic.size, rng, count), HEADER.size)
         segment["flow"] = rng.integers(0, traffic.flows, count)
         segments.append(segment)
@@ -227,6 +234,8 @@ class Sender:
     def _socket(self, port: int) -> socket.socket:
         """A flow's socket, connected: sessions of one host share their ports and differ in where they send."""
         sock = stamped_socket("", port, shared=True)
+        if self.traffic.tos:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, self.traffic.tos)
         sock.connect((self.traffic.address, SERVICE_PORT))
         return sock
 

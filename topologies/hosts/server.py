@@ -20,6 +20,8 @@ import gc
 import json
 import select
 import signal
+import socket
+import struct
 import sys
 import time
 from array import array
@@ -88,6 +90,8 @@ class Service:
         Path of the file of loads and waits.
     greet : str
         Address of a host that the server greets when it starts; none for ''.
+    tos : sequence of int
+        The byte of the IP header that says the class of each session's answers; empty where nobody has classes.
     """
 
     server: str
@@ -101,6 +105,7 @@ class Service:
     log: str
     load: str
     greet: str = ""
+    tos: Sequence[int] = ()
 
     @classmethod
     def read(cls, path: Path) -> Service:
@@ -131,7 +136,7 @@ class Server:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.socket = stamped_socket(service.address, SERVICE_PORT, RECEIVE_BUFFER)
-        self.queue: deque[tuple[int, bytes | None, tuple[str, int]]] = deque()
+        self.queue: deque[tuple[int, int, bytes | None, tuple[str, int]]] = deque()
         self.busy_until = 0
         self.rows = array("q")
         self.works = array("d")
@@ -141,6 +146,8 @@ class Server:
         self.stopping = False
         self._blocks: dict[tuple[int, int], list[float]] = {}
         self._answers = [_answer_padding(bits) for bits in service.response_bits]
+        tos = service.tos or [0] * len(self._answers)
+        self._marks = [[(socket.IPPROTO_IP, socket.IP_TOS, struct.pack("@i", byte))] if byte else [] for byte in tos]
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -191,16 +198,17 @@ class Server:
             self.rows.extend((session, seq, flow, len(data), sent, arrival, start, departure))
             self.works.append(work)
             padding = self._answers[session]
-            self.queue.append((departure, None if padding is None else data[: ECHO.size] + padding, client))
+            answer = None if padding is None else data[: ECHO.size] + padding
+            self.queue.append((departure, session, answer, client))
 
     def _let_go(self) -> None:
         queue = self.queue
         while queue and queue[0][0] <= (now := time.time_ns()):
-            _, answer, client = queue.popleft()
+            _, session, answer, client = queue.popleft()
             self.left.append(now)
             if answer is not None:
                 try:
-                    self.socket.sendto(answer, client)
+                    self.socket.sendmsg([answer], self._marks[session], 0, client)
                 except OSError:
                     self.counts["errors"] += 1
 

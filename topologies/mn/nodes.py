@@ -74,6 +74,9 @@ class Shape:
     capacity: float
     propagation: float
     queue: int
+    delivers: str = "wait"
+    jitter: float = 0.0
+    loss: float = 0.0
 
     def __str__(self) -> str:
         return f"out of {self.interface}"
