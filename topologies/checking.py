@@ -10,12 +10,14 @@ import difflib
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pricing.errors import ScenarioError
 from topologies import schema, units
 
 NAMED = ("nodes", "servers", "services", "sessions")
@@ -82,6 +84,46 @@ class Mended(Generic[T]):
     known: Mapping[str, Collection[str]]
     at: Mapping[str, Sequence[int]]
     complete: bool
+
+
+def content(path: Path, what: str) -> str:
+    """The text of a file of a kind, such as 'scenario'.
+
+    Raises
+    ------
+    ScenarioError
+        When it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}; accepted: the path of a {what} file"
+        raise ScenarioError(str(path), [problem]) from error
+    except UnicodeDecodeError as error:
+        problem = f"is not text: {error.reason} at byte {error.start}; accepted: UTF-8"
+        raise ScenarioError(str(path), [problem]) from error
+
+
+def read(text: str, path: Path, what: str, form: Form[T]) -> tuple[Mended[T] | None, list[str]]:
+    """The form that a YAML text has, mended where it is wrong, and its problems.
+
+    Raises
+    ------
+    ScenarioError
+        When the text is no mapping at all; `path` names it in the message.
+    """
+    loader = Loader(text)
+    try:
+        data = loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise ScenarioError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
+    except RecursionError:
+        raise ScenarioError(str(path), [f"is nested too deeply to be a {what}"]) from None
+    if not isinstance(data, dict):
+        accepted = f"accepted: a mapping of {', '.join(schema.keys(form.root))}"
+        raise ScenarioError(str(path), [f"found {units.shown(data)}; {accepted}"])
+    mended, problems = validated(data, form)
+    return mended, loader.problems + problems
 
 
 def validated(data: dict[Any, Any], form: Form[T]) -> tuple[Mended[T] | None, list[str]]:

@@ -14,16 +14,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from pricing.errors import MarketError, ScenarioError
 from pricing.market.model import Asset, Demand, Market, Step, Workload
 from pricing.network import Link, LinkKey, Node
-from topologies import units
 from topologies.assembly import KILOMETRES_A_SECOND
-from topologies.checking import Loader, Mended, did_you_mean, listed, nearest, validated
+from topologies.checking import Mended, content, did_you_mean, listed, nearest, read
 from topologies.market_schema import MARKET, AssetPart, DemandPart, MarketPart, Money, PaidCablePart, PaidLinkPart
-from topologies.schema import NAME, NAME_ACCEPTED, keys
+from topologies.schema import NAME, NAME_ACCEPTED
 
 MARKETS = Path(__file__).parent / "markets"
 """Where the markets live that come with Wardrop."""
@@ -59,13 +56,7 @@ def load(name_or_path: str | Path) -> MarketFile:
             accepted = f"accepted: {', '.join(names())}, or the path of a file"
             raise ScenarioError(text, [f"unknown market{did_you_mean(text, names())}; {accepted}"])
         path = MARKETS / f"{text}.yaml"
-    try:
-        content = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ScenarioError(text, [f"cannot be read: {error.strerror}; accepted: the path of a market file"]) from error
-    except UnicodeDecodeError as error:
-        raise ScenarioError(text, [f"is not text: {error.reason} at byte {error.start}; accepted: UTF-8"]) from error
-    return parse(content, path)
+    return parse(content(path, "market"), path)
 
 
 def parse(text: str, path: Path) -> MarketFile:
@@ -76,19 +67,7 @@ def parse(text: str, path: Path) -> MarketFile:
     ScenarioError
         With every problem of the text.
     """
-    loader = Loader(text)
-    try:
-        data = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise ScenarioError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
-    except RecursionError:
-        raise ScenarioError(str(path), ["is nested too deeply to be a market"]) from None
-    if not isinstance(data, dict):
-        raise ScenarioError(
-            str(path), [f"found {units.shown(data)}; accepted: a mapping of {', '.join(keys(MarketPart))}"]
-        )
-    mended, problems = validated(data, MARKET)
-    problems = loader.problems + problems
+    mended, problems = read(text, path, "market", MARKET)
     market = None
     if mended is not None:
         assembly = _Assembly(mended)

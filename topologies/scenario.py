@@ -22,7 +22,7 @@ from pricing.errors import ScenarioError
 from pricing.network import ArrivalLaw, Link, Network, Session
 from topologies import schema, units
 from topologies.assembly import Assembly
-from topologies.checking import SCENARIO, Loader, did_you_mean, validated
+from topologies.checking import SCENARIO, content, did_you_mean, read
 from topologies.families import LIBRARY, filled, split, template, usual_names
 
 
@@ -79,29 +79,16 @@ def load(name_or_path: str | Path, load: float | None = None) -> Scenario:
     text = str(name_or_path)
     path = Path(text)
     if isinstance(name_or_path, Path) or "/" in text or path.suffix in (".yaml", ".yml"):
-        scenario = parse(_content(path), path)
+        scenario = parse(content(path, "scenario"), path)
     elif family := split(text):
         scenario = parse(filled(*family), template(family[0]))
     elif text in names():
         path = LIBRARY / f"{text}.yaml"
-        scenario = parse(_content(path), path)
+        scenario = parse(content(path, "scenario"), path)
     else:
         accepted = f"accepted: {', '.join(names())}, or the path of a file"
         raise ScenarioError(text, [f"unknown scenario{did_you_mean(text, names())}; {accepted}"])
     return scenario if load is None else _loaded(scenario, load)
-
-
-def _content(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ScenarioError(
-            str(path), [f"cannot be read: {error.strerror}; accepted: the path of a scenario file"]
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ScenarioError(
-            str(path), [f"is not text: {error.reason} at byte {error.start}; accepted: UTF-8"]
-        ) from error
 
 
 def parse(text: str, path: Path) -> Scenario:
@@ -112,18 +99,7 @@ def parse(text: str, path: Path) -> Scenario:
     ScenarioError
         With every problem of the text.
     """
-    loader = Loader(text)
-    try:
-        data = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise ScenarioError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
-    except RecursionError:
-        raise ScenarioError(str(path), ["is nested too deeply to be a scenario"]) from None
-    if not isinstance(data, dict):
-        accepted = f"accepted: a mapping of {', '.join(schema.keys(schema.ScenarioPart))}"
-        raise ScenarioError(str(path), [f"found {units.shown(data)}; {accepted}"])
-    mended, problems = validated(data, SCENARIO)
-    problems = loader.problems + problems
+    mended, problems = read(text, path, "scenario", SCENARIO)
     network = None
     if mended is not None:
         assembly = Assembly(mended)

@@ -13,15 +13,34 @@ table and each figure's data, and a PNG for each figure. `--json FILE` gets the 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from experiments.commands.cli import JsonOption, app, console, write_json
 
+if TYPE_CHECKING:
+    from experiments.pages.paper import Page
+
 papers = typer.Typer(help="Reproduce a paper: every table and figure, printed and computed side by side.")
 app.add_typer(papers, name="paper", no_args_is_help=True)
+
+
+def _publish(found: Page, out: Path, to: Path | None, tables: Collection[str], text: Collection[int] = ()) -> None:
+    """Write a page and its numbers, and show some of its tables and paragraphs."""
+    from experiments.pages import paper as page
+
+    page.write(found, out)
+    write_json(to, found.as_json())
+    screen = console()
+    for table in found.tables:
+        if table.name in tables:
+            screen.print(page.for_terminal(table))
+    for place in text:
+        screen.print(found.text[place], highlight=False, markup=False)
+    screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
 
 
 @papers.callback()
@@ -40,14 +59,7 @@ def joint(
 
     page.prepare(out)
     with console(stderr=True).status("computing and drawing, about half a minute"):
-        found = reproduce()
-        page.write(found, out)
-    write_json(to, found.as_json())
-    screen = console()
-    results = next(table for table in found.tables if table.name == "results")
-    screen.print(page.for_terminal(results))
-    screen.print(found.text[1], highlight=False, markup=False)
-    screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
+        _publish(reproduce(), out, to, {"results"}, [1])
 
 
 @papers.command()
@@ -63,14 +75,7 @@ def priority(
 
     page.prepare(out)
     with console(stderr=True).status("computing and drawing, about half a minute"):
-        found = reproduce()
-        page.write(found, out)
-    write_json(to, found.as_json())
-    screen = console()
-    for name in ("equilibria", "regimes", "two-equilibria"):
-        screen.print(page.for_terminal(next(table for table in found.tables if table.name == name)))
-    screen.print(found.text[1], highlight=False, markup=False)
-    screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
+        _publish(reproduce(), out, to, {"equilibria", "regimes", "two-equilibria"}, [1])
 
 
 @papers.command()
@@ -103,13 +108,7 @@ def multicast(
         found = reproduce(
             quick, out / "cells", scheduler, lambda done, total: bar.update(task, completed=done, total=total)
         )
-    page.write(found, out)
-    write_json(to, found.as_json())
-    screen = console()
-    for table in found.tables[:2]:
-        screen.print(page.for_terminal(table))
-    screen.print(found.text[0], highlight=False, markup=False)
-    screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
+    _publish(found, out, to, {table.name for table in found.tables[:2]}, [0])
 
 
 @papers.command()
@@ -123,11 +122,4 @@ def market(
 
     page.prepare(out)
     with console(stderr=True).status("clearing and drawing"):
-        found = reproduce()
-        page.write(found, out)
-    write_json(to, found.as_json())
-    screen = console()
-    for table in found.tables:
-        if table.name in ("findings", "sensitivity"):
-            screen.print(page.for_terminal(table))
-    screen.print(f"page: {out / 'index.html'}, {out / 'index.md'}", soft_wrap=True, highlight=False, markup=False)
+        _publish(reproduce(), out, to, {"findings", "sensitivity"})
