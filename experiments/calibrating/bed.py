@@ -245,7 +245,7 @@ def _trace(
         bits=rows["size"] * 8.0 + FRAME_OVERHEAD_BITS,
         delay=received - sent,
         quiet=went & ~np.isin(rows["sent"] // SECOND, bad),
-        excluded=bad - start,
+        excluded=np.asarray(bad - start, dtype=np.float64),
     )
 
 

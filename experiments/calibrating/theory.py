@@ -134,7 +134,8 @@ def points(
     due = np.concatenate([trace.due for trace in traces])
     quiet = np.concatenate([trace.quiet for trace in traces])
     order = np.argsort(sent, kind="stable")[: int(np.isfinite(sent).sum())]  # what was not sent is NaN and comes last
-    sent, bits, classes, delay, due, quiet = (each[order] for each in (sent, bits, classes, delay, due, quiet))
+    sent, bits, delay, due = (each[order] for each in (sent, bits, delay, due))
+    classes, quiet = classes[order], quiet[order]
     waits = priority_waits(sent, bits / capacity, classes)
     idle = finds_idle(sent, bits / capacity)
     found = []

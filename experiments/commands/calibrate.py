@@ -108,18 +108,8 @@ def _table(title: str, points: Sequence[Point]) -> Table:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    for head in (
-        "law",
-        "class",
-        "utilization",
-        "packets",
-        "measured",
-        "Lindley",
-        "difference",
-        "formula",
-        "inside",
-        "",
-    ):
+    heads = ("law", "class", "utilization", "packets", "measured", "Lindley", "difference", "formula", "inside", "")
+    for head in heads:
         table.add_column(head, justify="left" if head in ("law", "") else "right")
     for point in points:
         inside = {True: "yes", False: "no", None: "-"}[point.formula_inside]
@@ -129,6 +119,6 @@ def _table(title: str, points: Sequence[Point]) -> Table:
             f"{1e3 * point.difference.value:+.3f} ± {1e3 * point.difference.ci95:.3f}",
             f"{1e3 * point.formula:.3f}",
         ]
-        head = [point.law, str(point.klass), f"{point.utilization:.3f}", f"{point.packets:,}"]
-        table.add_row(*head, *cells, inside, point.verdict)
+        first = [point.law, str(point.klass), f"{point.utilization:.3f}", f"{point.packets:,}"]
+        table.add_row(*first, *cells, inside, point.verdict)
     return table

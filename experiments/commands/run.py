@@ -231,7 +231,7 @@ def _account(
     from experiments.result.verdicts import verdicts
     from experiments.running.machine import BAD_SHARE, versions
 
-    accounts = [Account(up.network, up.emulation.plant, log) for log in logs]
+    accounts = [Account(up.network, up.emulation.plant, log, up.emulation.calibration) for log in logs]
     machine = {
         "framework": options.framework,
         "versions": versions(options.framework),

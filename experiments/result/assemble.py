@@ -28,6 +28,7 @@ from pricing.joint.optimum import optimum
 from pricing.network import Allocation, Network
 from pricing.problem import Evaluation, evaluate, make_allocation, problem_of
 from pricing.values import FloatArray
+from topologies.calibration import NOMINAL, Calibration
 from topologies.hosts.sockets import FLOW_PORT, SERVICE_PORT
 from topologies.plant import Plant
 
@@ -45,11 +46,14 @@ class Account:
         As emulated: without propagation where the kernel cannot delay.
     plant : Plant
     log : PhaseLog
+    calibration : Calibration
+        Of the machine that it ran on.
     """
 
     network: Network
     plant: Plant
     log: PhaseLog
+    calibration: Calibration = NOMINAL
 
     @cached_property
     def window(self) -> Window:
@@ -85,7 +89,9 @@ class Account:
             count = len(next(record["slots"][session.name] for record in self.log.history if "slots" in record))
             slots = slots_of(source, self.plant.address(session), UDP, ports, SERVICE_PORT, count)
             choices[session.name] = Choices.recorded(self.network, session.name, self.log.history, slots)
-        return predict(self.network, self.requests, choices, self.window, self.plant.netem, self.edges)
+        return predict(
+            self.network, self.requests, choices, self.window, self.plant.netem, self.edges, self.calibration
+        )
 
     @cached_property
     def edges(self) -> FloatArray:

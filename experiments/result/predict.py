@@ -28,6 +28,7 @@ from pricing.network import FRAME_OVERHEAD_BITS, Allocation, LinkKey, Network, R
 from pricing.simulate.loop import SERVER, IntArray
 from pricing.simulate.packets import Balance, Packets, Passage, Resources, Routes, simulate
 from pricing.values import FloatArray
+from topologies.calibration import NOMINAL, Calibration
 from topologies.hosts.logs import SECOND
 from topologies.hosts.sender import payload_sizes
 
@@ -92,6 +93,7 @@ def predict(
     window: Window,
     propagation: bool = True,
     edges: FloatArray | None = None,
+    calibration: Calibration = NOMINAL,
 ) -> Prediction:
     """Send the requests that were really sent along the routes that were really installed.
 
@@ -102,6 +104,8 @@ def predict(
         Whether the emulation has the links' propagation delays.
     edges : array of shape (n + 1,), optional
         Ascending Unix times, s, between which loads are told.
+    calibration : Calibration
+        What a packet takes on this machine that meets no queue is in the delays too.
 
     Raises
     ------
@@ -138,7 +142,9 @@ def predict(
     packets = Packets.of((requests.sent - origin) / SECOND, requests.bits, route, work, response)
     watched = np.array([window.start, window.end]) if edges is None else edges
     since = np.rint(watched * SECOND).astype(np.int64) - origin
-    scene = _Scene(network, ways, _with_sink(Resources.of(network, propagation)), since / SECOND)
+    resources = _with_sink(Resources.of(network, propagation))
+    resources.propagation[: len(network.links)] += calibration.link_s
+    scene = _Scene(network, ways, resources, since / SECOND, calibration.ends_s)
     elsewhere = int(((requests.copies > 0) & (requests.server != server)).sum())
     return scene.predict(packets, requests.session, window.quiet(requests.sent), window.duration, elsewhere)
 
@@ -220,19 +226,23 @@ class _Ways:
 
 @dataclass(frozen=True)
 class _Scene:
-    """The routes, the queues, and the moments (s of the simulation) between which they are watched."""
+    """The routes, the queues, and the moments (s of the simulation) between which they are watched.
+
+    `ends` is what a way takes at its ends, s; as all ways have it, it moves no packet against another.
+    """
 
     network: Network
     ways: _Ways
     resources: Resources
     edges: FloatArray
+    ends: float = 0.0
 
     def predict(
         self, packets: Packets, session: IntArray, counted: Mask, duration: float, elsewhere: int
     ) -> Prediction:
         """Simulate packets in the order of their arrival, and take the figures of the window."""
         passage = simulate(packets, Routes.of(self.ways.hops), self.resources)
-        took = passage.ended - packets.arrival
+        took = passage.ended - packets.arrival + self.ends
         sessions = tuple(
             self._session(each.name, packets, passage, counted & (session == k))
             for k, each in enumerate(self.network.sessions)
@@ -264,11 +274,11 @@ class _Scene:
         ended = mine & np.isfinite(passage.ended)
         return PredictedSession(
             name=name,
-            delay=delays((passage.ended - packets.arrival)[ended]),
-            network=mean((passage.reached - packets.arrival)[ended]),
+            delay=delays((passage.ended - packets.arrival)[ended] + self.ends),
+            network=mean((passage.reached - packets.arrival)[ended] + self.ends),
             wait=mean(passage.server_wait[ended]),
             work=mean((passage.ended - passage.reached - passage.server_wait)[ended]),
-            way_back=mean(_known((passage.returned - passage.ended)[ended])),
+            way_back=mean(_known((passage.returned - passage.ended)[ended]) + self.ends),
         )
 
     def _resources(self, packets: Packets, passage: Passage, duration: float) -> tuple[PredictedResource, ...]:
