@@ -13,6 +13,7 @@ from experiments.result.predict import predict, synthetic
 from pricing.errors import MeasurementError, TopologyError
 from pricing.network import Allocation, Link, Network, Node, Route, Server, Session, SizeLaw
 from pricing.simulate.packets import lindley
+from topologies.calibration import Calibration
 from topologies.hosts.logs import SECOND, SENT, SERVED
 
 BASE = 1_800_000_000  # s
@@ -201,3 +202,17 @@ def test_answers_of_a_unicast_session_turn_at_once():
     assert found.sessions[0].delay.mean.value == found.links[0].wait.value
     assert found.sessions[0].way_back.value == pytest.approx(found.links[1].wait.value)
     assert found.links[1].load.value == pytest.approx(session.packet_rate * 1000, rel=0.1)
+
+
+def test_base_delay_is_in_delays_and_moves_no_wait():
+    network = make(response=800.0)
+    log, works = traffic(network)
+    requests = join(network, {"one": log}, {"east": at_server(log, works, 100.0, np.arange(len(log)))})
+    choices, window = {"one": Choices.fixed([AB_EAST] * 10)}, Window(BASE, BASE + 1000)
+    nominal = predict(network, requests, choices, window)
+    found = predict(network, requests, choices, window, calibration=Calibration(ends_s=3e-4, link_s=1e-4))
+    assert np.allclose(found.delays, nominal.delays + 4e-4, rtol=0, atol=1e-9)
+    assert found.links[0].wait.value == pytest.approx(nominal.links[0].wait.value)
+    session, without = found.sessions[0], nominal.sessions[0]
+    assert session.network.value == pytest.approx(without.network.value + 4e-4)
+    assert session.way_back.value == pytest.approx(without.way_back.value + 4e-4)
