@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,20 +14,25 @@ from matplotlib.figure import Figure
 
 from experiments.pages.paper import Column, Page, Picture, Section, Table, Value
 from experiments.pages.style import HUES
-from experiments.papers.cells import Store, cluster, run
+from experiments.papers.cells import Result, Store, cluster, run
 from experiments.papers.multicast_cells import (
     COSTS_D,
     DELAYED,
-    ETA,
     FULL,
     PRICED,
     QUICK,
     RATES_D,
+    SIZED,
+    Name,
     case_of,
     compute,
+    cost_rate,
     costs,
     edges,
     grid,
+    least_by_size,
+    search,
+    searches,
     top,
 )
 from experiments.papers.multicast_claims import (
@@ -36,14 +40,15 @@ from experiments.papers.multicast_claims import (
     Results,
     of_delays,
     of_regions,
+    of_sizes,
+    of_speed,
     of_stability,
     of_tradeoff,
     of_walking,
     over_runs,
 )
-from pricing.multicast.backpressure import gdcnc, gdcnc_r
+from experiments.papers.multicast_speed import Cost, Extent, of_policies, over_destinations, over_links, over_slots
 from pricing.multicast.mec import frozen
-from pricing.multicast.simulate import Setting, simulate
 
 CITATION = (
     "Y. Cai, J. Llorca, A. M. Tulino and A. F. Molisch: Decentralized Control of Distributed Cloud Networks with "
@@ -53,13 +58,11 @@ SOURCES = {
     "ours": "a choice of ours",
     "program": "computed by a linear program on our instance; no chance in it",
     "simulated": "simulated on our instance; ± is 95 % over independent runs",
-    "measured": "time on this machine while the page was made, other work on it included",
-    "counted": "counted in the tables that the compiled policy works with",
+    "measured": "choices counted and CPU time taken on this machine while the page was made, on one thread",
 }
 SOURCE = Column("source", "source")
 WORKERS = 2
-COMPLEXITY = ((2, 3, 4, 5, 6), 2000)
-"""Destinations, and slots, of the times that are measured."""
+EXTENT = Extent()
 
 Lines = dict[str, list[tuple[float, float, float]]]
 """For each policy (x, mean, half-width), by rising x."""
@@ -77,16 +80,25 @@ def reproduce(quick: bool, folder: Path, scheduler: str | None, told: Callable[[
     told : function
         Called with cells done and cells in all.
     """
-    cells = grid(QUICK if quick else FULL)
+    size = QUICK if quick else FULL
+    first = searches(size)
     with cluster(scheduler, WORKERS) as client:
-        results: Results = run(client, Store(folder), cells, compute, told)
-    rates, optimal = edges(RATES_D), costs()
+        store = Store(folder)
+        found = run(client, store, first, search, told)
+        bias: dict[Name, Result] = {wanted.policy: found[wanted] for wanted in first}
+        eta: dict[Name, float] = {name: result["eta"] for name, result in bias.items()}
+        n = len(first)
+        results: Results = run(client, store, grid(size, eta), compute, lambda a, b: told(n + a, n + b))
+    rates, optimal, least = edges(RATES_D), costs(), least_by_size(size)
+    slots, times = over_destinations(EXTENT), of_policies(EXTENT, eta["EGDCNC"])
     claims = [
         *of_regions(rates, RATES_D),
         *of_stability(results),
         *of_delays(results),
         *of_tradeoff(results, optimal),
+        *of_sizes(results, least),
         *of_walking(results),
+        *of_speed(slots, times),
     ]
     return Page(
         paper="multicast",
@@ -97,10 +109,12 @@ def reproduce(quick: bool, folder: Path, scheduler: str | None, told: Callable[[
         sections=[
             Section("What it says, and what comes out", [], [_claims(claims)]),
             _regions(rates),
+            _bias(bias),
             _delays(results),
             _tradeoff(results, optimal),
+            _sizes(results, least),
             _walking(results),
-            _complexity(),
+            _complexity(slots, over_links(EXTENT), over_slots(EXTENT, eta["EGDCNC"])),
             _instance(),
         ],
     )
@@ -128,9 +142,7 @@ def _claims(claims: list[Claim]) -> Table:
         Column("why", "why not"),
         SOURCE,
     )
-    rows: list[list[Value]] = [
-        [c.says, c.found, c.verdict, c.why, "program" if n < 3 else "simulated"] for n, c in enumerate(claims)
-    ]
+    rows: list[list[Value]] = [[c.says, c.found, c.verdict, c.why, c.source] for c in claims]
     return Table("claims", "Claims", columns, rows)
 
 
@@ -183,7 +195,8 @@ def _draw(lines: Lines, x: str, y: str, log: bool, levels: dict[str, float]) -> 
     axes = figure.subplots()
     for n, (name, points) in enumerate(lines.items()):
         where, mean, half = np.array(points).T
-        axes.errorbar(where, mean, half, label=name, color=HUES[n % len(HUES)], marker="o", ms=3)
+        style = "-" if n < len(HUES) else "--"
+        axes.errorbar(where, mean, half, label=name, color=HUES[n % len(HUES)], marker="o", ms=3, ls=style)
         if name in levels:
             axes.axhline(levels[name], color=HUES[n % len(HUES)], lw=0.9, ls=(0, (5, 3)))
     axes.set(xlabel=x, ylabel=y, yscale="log" if log else "linear")
@@ -211,8 +224,7 @@ def _delays(results: Results) -> Section:
     return Section(
         "Delay over the rate",
         [
-            f"Figure 3a's form, users standing, D = {RATES_D}, V = 0; a hop weighs {ETA:g} packets in the biased "
-            "policies. Delays are by Little's law, equation (39).",
+            f"Figure 3a's form, users standing, D = {RATES_D}, V = 0. Delays are by Little's law, equation (39).",
         ],
         [
             Picture(
@@ -228,7 +240,7 @@ def _delays(results: Results) -> Section:
 
 
 def _tradeoff(results: Results, optimal: dict[str, float]) -> Section:
-    delay, cost = (_series(results, figure, "V", part="tradeoff") for figure in ("delay", "cost"))
+    delay, cost = (_series(results, figure, "V", part="tradeoff", destinations=COSTS_D) for figure in ("delay", "cost"))
     V = Column("V", "V", "g")
     found = _in_order(cost, PRICED)
     return Section(
@@ -279,33 +291,126 @@ def _walking(results: Results) -> Section:
     )
 
 
-def _complexity() -> Section:
-    """Choices of a slot and its time over D; measured here, one after another, on one thread."""
-    columns = (
-        Column("destinations", "D", "d"),
-        Column("choices_all", "GDCNC: choices of a service", "d"),
-        Column("choices_tree", "GDCNC-R", "d"),
-        Column("all_us", "GDCNC, µs a slot", ".0f"),
-        Column("tree_us", "GDCNC-R, µs a slot", ".0f"),
-        SOURCE,
+def _sizes(results: Results, least: dict[int, float]) -> Section:
+    table = _table(
+        "figure-4c",
+        "Mean delay and cost, each point at one V",
+        Column("cost", "cost a slot", ".3f"),
+        Column("delay_slots", "delay, slots", ".1f"),
+        curves(results),
     )
-    rows: list[list[Value]] = []
-    many, slots = COMPLEXITY
-    for count in many:
-        instance = frozen(case_of(count, 3.0))
-        both = gdcnc(), gdcnc_r(instance)
-        spent = []
-        for policy in both:
-            simulate(instance, policy, Setting(10))
-            begin = time.perf_counter()
-            simulate(instance, policy, Setting(slots))
-            spent.append((time.perf_counter() - begin) / slots * 1e6)
-        rows.append([count, 3**count - 2**count, 4 * count - 3, *spent, "counted; measured"])
+    return Section(
+        "More destinations",
+        [
+            f"Figure 4c's form, users standing, at one rate for all D: {cost_rate():.3f} packets a slot and service. "
+            "The sets of destinations are drawn anew for each D; the smaller are not parts of the larger. h* of "
+            "GDCNC's region: " + ", ".join(f"D = {count} {cost:.3f}" for count, cost in least.items()) + "."
+        ],
+        [
+            Picture(
+                "Figure 4c: delay over cost",
+                "V rises along each curve, from low delay and high cost.",
+                table,
+                partial(_draw, curves(results), "cost a slot", "delay, slots", False, {}),
+            )
+        ],
+    )
+
+
+def curves(results: Results) -> Lines:
+    """For each policy and number of destinations (mean cost, mean delay, half-width of the delay), by rising V."""
+    lines: Lines = {}
+    for name in SIZED:
+        for count in sorted({cell.destinations for cell in results if cell.part == "tradeoff"}):
+            wanted = {"part": "tradeoff", "policy": name, "destinations": count}
+            cost, delay = (over_runs(results, figure, **wanted) for figure in ("cost", "delay"))
+            lines[f"{name}, D = {count}"] = [
+                (cost[cell].value, delay[cell].value, delay[cell].ci95)
+                for cell in sorted(cost, key=lambda cell: cell.V)
+            ]
+    return lines
+
+
+def _bias(found: Mapping[Name, Result]) -> Section:
+    lines: Lines = {name: [(eta, mean, half) for eta, mean, half in result["delays"]] for name, result in found.items()}
+    best = ", ".join(f"{name} {result['eta']:g}" for name, result in found.items())
+    return Section(
+        "The weight of a hop",
+        [
+            f"eta of (16) by search on a grid, on runs of their own, for the least mean delay at two rates together: "
+            f"{best} packets. These are used wherever a biased policy is."
+        ],
+        [
+            _table(
+                "bias",
+                "Mean delay over eta",
+                Column("eta", "eta", "g"),
+                Column("delay_slots", "delay, slots", ".1f"),
+                lines,
+            )
+        ],
+    )
+
+
+def _complexity(costs: list[Cost], wider: list[Cost], longer: list[tuple[int, float]]) -> Section:
+    """Choices of a slot and its time over D, over links and over slots."""
+    columns = [
+        Column("policy", "policy"),
+        Column("destinations", "D", "d"),
+        Column("links", "links", "d"),
+        Column("choices", "choices of a service", "d"),
+        Column("all_edges", "on all edges of the layered graph", "d"),
+        Column("weighed", "weighed in a slot, running", ".0f"),
+        Column("running_us", "µs a slot, running", ".1f"),
+        Column("weighed_filled", "weighed, all queues filled", ".0f"),
+        Column("filled_us", "µs a slot, all queues filled", ".1f"),
+        SOURCE,
+    ]
+
+    def rows(some: list[Cost]) -> list[list[Value]]:
+        return [
+            [*cost[:5], *(x for slot in cost[5:] for x in (slot.weighed, slot.seconds * 1e6)), "measured"]
+            for cost in some
+        ]
+
+    seconds = Column("slots", "slots", "d"), Column("seconds", "CPU time, s", ".3f"), SOURCE
+    by_links: Lines = {
+        name: [(cost.links, slot.seconds * 1e6, 0.0) for cost, slot in zip(wider, some, strict=True)]
+        for name, some in (("running", [c.running for c in wider]), ("all queues filled", [c.filled for c in wider]))
+    }
+    by_slots: Lines = {"EGDCNC": [(slots, spent, 0.0) for slots, spent in longer]}
     return Section(
         "Complexity",
-        ["A slot weighs the choices of queues that hold something, so its time grows no faster than the choices do."],
-        [Table("complexity", "Choices and time over D", columns, rows)],
+        [
+            "A service has 3^D - 2^D choices under GDCNC and 4D - 3 in a tree, on every edge of the layered graph. The "
+            "compiled slot weighs only those of queues that hold something and whose whole level could beat the best "
+            "so far: exact, and far fewer. So its time grows slower than the choices do, even with packets in every "
+            "queue. GDCNC-R's choices on all edges are more than its tree's, and grow while it runs: packets that have "
+            "passed a destination go on in the tree restricted to the others.",
+        ],
+        [
+            Table("complexity", "Choices and time over D", columns, rows(costs)),
+            Picture(
+                "Time of a slot over links",
+                f"GDCNC, D = {RATES_D}, squares of ever more edge servers. {_line(by_links['all queues filled'])} With "
+                "all queues filled every link has as much to weigh; running, queues far from the services are empty.",
+                Table("growth-links", "Time of a slot over links", columns, rows(wider)),
+                partial(_draw, by_links, "links", "µs a slot", False, {}),
+            ),
+            Picture(
+                "Time of a run over slots",
+                f"EGDCNC on the documented instance, from empty queues. {_line(by_slots['EGDCNC'])}",
+                Table("growth-slots", "Time of a run over slots", seconds, [[*row, "measured"] for row in longer]),
+                partial(_draw, by_slots, "slots", "CPU time, s", False, {}),
+            ),
+        ],
     )
+
+
+def _line(points: list[tuple[float, float, float]]) -> str:
+    """How well a straight line fits."""
+    x, y, _ = np.array(points).T
+    return f"A line explains {np.corrcoef(x, y)[0, 1] ** 2:.2%} of the {len(points)} times."
 
 
 def _instance() -> Section:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,6 +28,7 @@ from pricing.multicast.region import (
     tree_choices,
     unicast_choices,
 )
+from pricing.multicast.search import best_eta
 from pricing.multicast.shortest import EDSPA, fixed_scale
 from pricing.multicast.simulate import Policy, Setting, simulate
 from pricing.multicast.status import trees
@@ -35,8 +37,10 @@ from pricing.multicast.universal import UCNC
 Name = Literal["GDCNC", "GDCNC-R", "EGDCNC", "EGDCNC-R", "DCNC", "UCNC", "EDSPA"]
 Users = Literal["frozen", "uniform", "by weight"]
 
-ETA = 100.0
-"""Packets that a hop weighs in the biased policies (ours)."""
+TRIED = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+"""Packets that a hop may weigh in the biased policies, of which a search takes the best (ours)."""
+
+BIASED: tuple[Name, ...] = ("EGDCNC", "EGDCNC-R")
 
 SEED = 23
 """Of the instance (ours): of 1 to 24 the one where, with four destinations, one tree costs more than all choices."""
@@ -54,6 +58,8 @@ class Cell:
         Rate, as a multiple of the largest rate of GDCNC's region on the frozen instance.
     users : str
         Whether users stand, or walk under a rule for power.
+    eta : float
+        Packets that a hop weighs, in biased policies.
     """
 
     part: str
@@ -65,49 +71,90 @@ class Cell:
     warmup: int
     seed: int
     users: Users = "frozen"
+    eta: float = 0.0
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search for the bias of a policy, over some rates together and on runs with seeds of their own.
+
+    Attributes
+    ----------
+    shares : tuple of float
+        Rates, as multiples of the largest of GDCNC's region.
+    """
+
+    policy: Name
+    shares: tuple[float, ...]
+    slots: int
+    runs: int
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is simulated: slots of each part, runs with different seeds, and what is varied."""
+    """How much is simulated: slots of each part, runs with different seeds, and what is varied.
+
+    `others` are the numbers of destinations at which delay and cost are compared beside `COSTS_D`.
+    """
 
     runs: int
     delay: int
     stability: int
     tradeoff: int
     walking: int
+    search: int
     shares: tuple[float, ...]
     prices: tuple[float, ...]
+    others: tuple[int, ...]
 
 
-QUICK = Size(3, 4_000, 16_000, 10_000, 1_200, (0.1, 0.6), (0.0, 20.0, 60.0))
-FULL = Size(4, 30_000, 200_000, 120_000, 8_000, (0.1, 0.3, 0.5, 0.7, 0.9), (0.0, 50.0, 100.0, 200.0, 300.0))
+QUICK = Size(3, 4_000, 16_000, 10_000, 1_200, 2_000, (0.1, 0.6), (0.0, 20.0, 60.0), (2, 5))
+FULL = Size(
+    4, 30_000, 200_000, 120_000, 8_000, 20_000, (0.1, 0.3, 0.5, 0.7, 0.9), (0.0, 50.0, 100.0, 200.0, 300.0), (2, 3, 5)
+)
 
 DELAYED: tuple[Name, ...] = ("GDCNC", "GDCNC-R", "EGDCNC", "EGDCNC-R", "UCNC", "EDSPA")
 STABLE: tuple[Name, ...] = ("GDCNC", "EGDCNC", "UCNC")
 PRICED: tuple[Name, ...] = ("DCNC", "GDCNC-R", "GDCNC")
+SIZED: tuple[Name, ...] = ("GDCNC", "GDCNC-R")
 WALKING: tuple[Name, ...] = ("GDCNC", "GDCNC-R", "DCNC", "EDSPA")
 RATES_D, COSTS_D = 3, 4
 """Destinations of each service: where rates are compared, and where costs are."""
 
 
-def grid(size: Size) -> list[Cell]:
-    """Every simulation of the page, the long ones first, so that none is waited for at the end."""
+def searches(size: Size) -> list[Search]:
+    """What has to be known before the grid: the bias of each biased policy."""
+    return [Search(name, (0.1, 0.6), size.search, size.runs) for name in BIASED]
+
+
+def grid(size: Size, eta: Mapping[Name, float]) -> list[Cell]:
+    """Every simulation of the page with the biases found; the long ones first, so that none is waited for."""
     runs = range(size.runs)
     stability = [
-        Cell("stability", name, share, 0.0, RATES_D, size.stability, size.stability * 3 // 5, seed)
+        Cell(
+            "stability",
+            name,
+            share,
+            0.0,
+            RATES_D,
+            size.stability,
+            size.stability * 3 // 5,
+            seed,
+            eta=eta.get(name, 0.0),
+        )
         for name in STABLE
         for share in (0.98, 1.02)
         for seed in runs
     ]
     tradeoff = [
-        Cell("tradeoff", name, cost_share(), V, COSTS_D, size.tradeoff, size.tradeoff // 2, seed)
-        for name in PRICED
+        Cell("tradeoff", name, cost_share(count), V, count, size.tradeoff, size.tradeoff // 2, seed)
+        for count, names in ((COSTS_D, PRICED), *((other, SIZED) for other in size.others))
+        for name in names
         for V in size.prices
         for seed in runs
     ]
     delay = [
-        Cell("delay", name, share, 0.0, RATES_D, size.delay, size.delay // 2, seed)
+        Cell("delay", name, share, 0.0, RATES_D, size.delay, size.delay // 2, seed, eta=eta.get(name, 0.0))
         for name in DELAYED
         for share in size.shares
         for seed in runs
@@ -133,10 +180,14 @@ def top(destinations: int) -> Plan:
 
 
 @functools.cache
-def cost_share() -> float:
-    """Where costs are compared: at 0.8 of what unicast carries, as a share of GDCNC's region."""
-    unicast = largest_scale(frozen(case_of(COSTS_D)), [unicast_choices(COSTS_D)] * 2)
-    return 0.8 * unicast.scale / top(COSTS_D).scale
+def cost_rate() -> float:
+    """Where costs are compared: at 0.8 of what unicast carries with `COSTS_D` destinations, packets a slot."""
+    return 0.8 * largest_scale(frozen(case_of(COSTS_D)), [unicast_choices(COSTS_D)] * 2).scale
+
+
+def cost_share(destinations: int) -> float:
+    """The same rate as a share of GDCNC's region with so many destinations."""
+    return cost_rate() / top(destinations).scale
 
 
 def tree_region(instance: Instance) -> list[Choices]:
@@ -158,7 +209,7 @@ def edges(destinations: int) -> dict[str, float]:
 
 def costs() -> dict[str, float]:
     """h* of each policy's own region, where costs are compared."""
-    instance = frozen(case_of(COSTS_D, cost_share() * top(COSTS_D).scale))
+    instance = frozen(case_of(COSTS_D, cost_rate()))
     return {
         "DCNC": least_cost(instance, [unicast_choices(COSTS_D)] * 2).cost,
         "GDCNC-R": least_cost(instance, tree_region(instance)).cost,
@@ -166,23 +217,35 @@ def costs() -> dict[str, float]:
     }
 
 
-def policy_of(cell: Cell, instance: Instance) -> Policy:
-    """The policy that a cell names."""
-    match cell.policy:
+def least_by_size(size: Size) -> dict[int, float]:
+    """h* of GDCNC's region with each number of destinations, at the rate at which costs are compared."""
+    return {d: least_cost(frozen(case_of(d, cost_rate()))).cost for d in sorted({COSTS_D, *size.others})}
+
+
+def policy_for(name: Name, instance: Instance, V: float, eta: float) -> Policy:
+    """A policy by its name in tables."""
+    match name:
         case "GDCNC":
-            return gdcnc(cell.V)
+            return gdcnc(V)
         case "EGDCNC":
-            return egdcnc(cell.V, ETA)
-        case "GDCNC-R":
-            return gdcnc_r(instance, cell.V)
-        case "EGDCNC-R":
-            return gdcnc_r(instance, cell.V, ETA)
+            return egdcnc(V, eta)
+        case "GDCNC-R" | "EGDCNC-R":
+            return gdcnc_r(instance, V, eta)
         case "DCNC":
-            return dcnc(cell.V)
+            return dcnc(V)
         case "UCNC":
             return UCNC()
         case "EDSPA":
             return EDSPA()
+
+
+def search(wanted: Search) -> Result:
+    """The bias with the least delay: `eta`, and `delays` with their intervals for every bias that was tried."""
+    instances = [frozen(case_of(RATES_D, share * top(RATES_D).scale)) for share in wanted.shares]
+    settings = [Setting(wanted.slots, wanted.slots // 2, seed=1000 + run) for run in range(wanted.runs)]
+    policy = functools.partial(policy_for, wanted.policy, instances[0], 0.0)
+    found = best_eta(instances, policy, settings, TRIED)
+    return {"eta": found.eta, "delays": [[eta, *delay] for eta, delay in found.delays.items()]}
 
 
 def compute(cell: Cell) -> Result:
@@ -198,7 +261,7 @@ def compute(cell: Cell) -> Result:
     instance, medium = (frozen(case), None) if cell.users == "frozen" else mobile(case, cell.slots, cell.users, cell.V)
     setting = Setting(cell.slots, cell.warmup, seed=cell.seed)
     begin = time.perf_counter()
-    run = simulate(instance, policy_of(cell, instance), setting, medium)
+    run = simulate(instance, policy_for(cell.policy, instance, cell.V, cell.eta), setting, medium)
     seconds = (time.perf_counter() - begin) / cell.slots
     kept = run.backlog[cell.warmup :]
     thin = kept[:: max(1, len(kept) // 2000)]

@@ -21,7 +21,7 @@ class Found(NamedTuple):
 
 
 def best_eta(
-    instance: Instance,
+    instances: Sequence[Instance],
     policy: Callable[[float], Policy],
     settings: Sequence[Setting],
     tried: Sequence[float] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
@@ -30,6 +30,8 @@ def best_eta(
 
     Parameters
     ----------
+    instances : sequence of Instance
+        Such as one network at several rates; the mean of their delays counts.
     policy : callable
         The policy with a given eta, such as `lambda eta: egdcnc(0.0, eta)`.
     settings : sequence of Setting
@@ -43,11 +45,13 @@ def best_eta(
         As `pricing.multicast.simulate.simulate`.
     """
 
-    def delay(run: Run) -> float:
-        return run.mean_delay
+    def delay(runs: list[Run]) -> float:
+        return sum(run.mean_delay for run in runs) / len(runs)
 
     delays = {
-        eta: estimate(delay, [simulate(instance, policy(eta), setting) for setting in settings])
+        eta: estimate(
+            delay, [[simulate(instance, policy(eta), setting) for instance in instances] for setting in settings]
+        )
         for eta in sorted(tried)
     }
     return Found(min(delays, key=lambda eta: delays[eta].mean), delays)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -191,6 +191,9 @@ class Run:
         return float(stats.linregress(np.arange(len(kept)), kept).slope) if len(kept) > 1 else 0.0
 
 
+_Run = TypeVar("_Run")
+
+
 class Estimate(NamedTuple):
     """A mean over independent runs, and half the width of its interval."""
 
@@ -236,8 +239,8 @@ def simulate(instance: Instance, policy: Policy, setting: Setting, medium: Mediu
     return Run(instance, policy.name, setting, arrivals, *joined, end.owed, rest, *engine.delays())
 
 
-def estimate(figure: Callable[[Run], float], runs: list[Run], level: float = 0.95) -> Estimate:
-    """Mean of a figure over runs with different seeds, and its Student interval; no interval from one run."""
+def estimate(figure: Callable[[_Run], float], runs: list[_Run], level: float = 0.95) -> Estimate:
+    """Mean of a figure over runs, or groups of runs, with different seeds; its Student interval, none from one."""
     values = np.array([figure(run) for run in runs])
     if len(values) < 2:
         return Estimate(float(values.mean()), float("inf"))

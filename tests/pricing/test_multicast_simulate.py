@@ -297,7 +297,7 @@ def test_a_packet_that_gets_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_bias_cuts_the_delay_at_low_load_and_the_best_is_found() -> None:
     instance = drawn(11, (3, 2), chain=False, nodes=12)
     settings = [Setting(1500, 300, seed=seed) for seed in range(3)]
-    found = best_eta(instance, lambda eta: egdcnc(0.0, eta), settings, (0.0, 1.0, 4.0))
+    found = best_eta([instance], lambda eta: egdcnc(0.0, eta), settings, (0.0, 1.0, 4.0))
     best = found.delays[found.eta]
     assert found.eta > 0
     assert best.mean + best.half < found.delays[0.0].mean - found.delays[0.0].half
