@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import bringup, market, multicast, networks, roads, sources
+from bench import bringup, control, market, multicast, networks, roads, sources
 from bench.row import Row
 from pricing.errors import WardropError
 
@@ -60,6 +60,7 @@ CASES: dict[str, Case] = {
     "market-us-20": Case(lambda *_: market.again(15), True),
     "market-20x10": Case(lambda *_: market.against_cvxpy(20, 10, 3), True),
     "market-100x20": Case(lambda *_: market.large(100), False),
+    "controller-tick": Case(lambda quick, _: control.ticks("joint-distributed", 60 if quick else 3600), False),
     "SiouxFalls": _road("SiouxFalls"),
     "Anaheim": _road("Anaheim"),
 }

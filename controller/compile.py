@@ -239,7 +239,7 @@ def slot_rules(fabric: Fabric, session: Session, source: Slots, before: Part | N
     node, meaning, slots = session.source, fabric.session_numbers[session.name], len(source.deal)
     old = before.source if before else None
     if before and isinstance(old, Slots) and len(old.deal) == slots:
-        same = {number for number in old.deal if old.backs.get(number) == source.backs.get(number)}
+        same = {number for number in set(old.deal) if old.backs.get(number) == source.backs.get(number)}
         entries = list(before.entries[: 2 * slots])
         changed = [
             slot for slot, (a, b) in enumerate(zip(source.deal, old.deal, strict=True)) if a != b or a not in same

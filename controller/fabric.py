@@ -112,12 +112,14 @@ class Fabric:
             nodes.append(hops[nodes[-1]])
         return tuple(nodes)
 
+    @lru_cache(maxsize=1 << 16)  # noqa: B019  a run has one network
     def there(self, route: Route) -> Path:
         """The path that packets of a route take."""
         session = self.sessions[route.session]
         end = route.server or self.plant.ends(session)[0]
         return Path(route.session, False, route.nodes or (session.source,), end)
 
+    @lru_cache(maxsize=1 << 16)  # noqa: B019
     def back(self, path: Path) -> Path:
         """The way of the answers to packets that came along a path."""
         session = self.sessions[path.session]
@@ -152,4 +154,4 @@ class Fabric:
     def paths(self, allocation: Allocation) -> list[Path]:
         """Every path that an allocation may use, there and back."""
         there = [self.there(route) for route, _ in allocation]
-        return sorted({*there, *map(self.back, there), *self.fallbacks.values()})
+        return list(dict.fromkeys((*there, *map(self.back, there), *self.fallbacks.values())))

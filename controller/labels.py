@@ -45,6 +45,13 @@ class Path:
     nodes: tuple[str, ...]
     host: str
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.session, self.back, self.nodes, self.host))
+
+    def __hash__(self) -> int:
+        return self._hash
+
     def __str__(self) -> str:
         return f"{self.session} {'back ' if self.back else ''}{'>'.join(self.nodes)}@{self.host}"
 
@@ -68,7 +75,7 @@ class Labels:
         RuleError
             When the numbers are used up.
         """
-        new = sorted(set(paths) - self.numbers.keys())
+        new = sorted({path for path in paths if path not in self.numbers})
         if not new:
             return self
         if len(self.paths) + len(new) > LAST_NUMBER:

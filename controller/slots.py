@@ -17,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pricing.joint.tree_kernel import IntArray, compiled
 from pricing.values import FloatArray
 
 SLACK = 0.1
@@ -70,16 +72,25 @@ def deal(
     """
     if rates is None or not np.any(rates > 0):
         return _deal_equal(quotas(weights, slots), before or [0] * slots)
-    total, carried = sum(weights.values()), (rates / rates.sum()).tolist()
-    result = list(before) or [0] * slots
-    _deal_rated({number: weight / total for number, weight in sorted(weights.items())}, carried, result)
-    empty = [slot for slot, rate in enumerate(carried) if not rate]
-    held, wanted = [result[slot] for slot in empty], quotas(weights, len(empty))
-    off = max(abs(held.count(number) - wanted.get(number, 0)) for number in {*held, *wanted})
-    if off > SLACK * len(empty) or not wanted.keys() >= set(held):
-        for slot, number in zip(empty, _deal_equal(wanted, held), strict=True):
-            result[slot] = number
-    return tuple(result)
+    numbers = np.array(sorted(weights))
+    old = np.array(before, dtype=np.int64) if before else np.full(slots, -1)
+    held = np.minimum(np.searchsorted(numbers, old), len(numbers) - 1)
+    held[numbers[held] != old] = -1
+    carried = rates / rates.sum()
+    shares = np.array([weights[number] for number in numbers.tolist()], dtype=float)
+    _deal_rated(shares / shares.sum(), carried, np.argsort(-carried, kind="stable"), held)
+    _deal_empty(weights, carried == 0, held)
+    result = numbers[held]
+    return tuple(before) if (result == old).all() else tuple(result.tolist())
+
+
+def _deal_empty(weights: Mapping[int, float], empty: NDArray[np.bool_], held: IntArray) -> None:
+    """Deal the slots that carry nothing, in `held`, when they are off by more than `SLACK`, or lack a route."""
+    wanted = quotas(weights, int(empty.sum()))
+    counts, idle = np.array([wanted[number] for number in sorted(weights)]), held[empty]
+    off = np.abs(np.bincount(idle[idle >= 0], minlength=len(counts)) - counts).max()
+    if off > SLACK * len(idle) or (idle < 0).any():
+        held[empty] = _deal_equal(dict(enumerate(counts.tolist())), idle.tolist())
 
 
 def _deal_equal(wanted: dict[int, int], before: Sequence[int]) -> tuple[int, ...]:
@@ -99,25 +110,26 @@ def _deal_equal(wanted: dict[int, int], before: Sequence[int]) -> tuple[int, ...
     return tuple(result)
 
 
-def _deal_rated(shares: dict[int, float], carried: list[float], result: list[int]) -> None:
-    """Move slots that carry something, in `result`, from routes that carry too much to routes that carry too little.
+@compiled
+def _deal_rated(shares: FloatArray, carried: FloatArray, order: IntArray, held: IntArray) -> None:
+    """Move slots that carry something, in `held`, from routes that carry too much to routes that carry too little.
 
     The largest slots go first; those that fit whole into what is lacking before those that only bring both routes
-    nearer to their shares, so that nothing is moved there and back.
+    nearer to their shares, so that nothing is moved there and back. Routes are counted in the order of `shares`, -1 is
+    a route that is no longer wanted.
     """
-    lacking = dict(shares)
-    order = sorted((slot for slot, rate in enumerate(carried) if rate), key=lambda slot: (-carried[slot], slot))
-    for slot in order:
-        if result[slot] in lacking:
-            lacking[result[slot]] -= carried[slot]
+    lacking = shares.copy()
+    for slot in range(held.size):
+        if held[slot] >= 0:
+            lacking[held[slot]] -= carried[slot]
     for slot in order:  # slots of routes that are no longer wanted go to who lacks most
-        if result[slot] not in lacking:
-            result[slot] = max(lacking, key=lacking.__getitem__)
-            lacking[result[slot]] -= carried[slot]
+        if held[slot] < 0 and carried[slot] > 0.0:
+            held[slot] = lacking.argmax()
+            lacking[held[slot]] -= carried[slot]
     for room in (1, 2):
         for slot in order:
-            giver, taker = result[slot], max(lacking, key=lacking.__getitem__)
-            if carried[slot] < room * min(-lacking[giver], lacking[taker]):
+            giver, taker = held[slot], lacking.argmax()
+            if carried[slot] > 0.0 and carried[slot] < room * min(-lacking[giver], lacking[taker]):
                 lacking[giver] += carried[slot]
                 lacking[taker] -= carried[slot]
-                result[slot] = taker
+                held[slot] = taker

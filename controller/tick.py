@@ -33,6 +33,7 @@ from pricing.network import Allocation
 from pricing.outage import NOTHING, Outage, Remains
 from pricing.policy import Policy, nominal_loads
 from pricing.problem import evaluate, joined, problem_of
+from pricing.shortest import shortest_path
 from pricing.values import Decision, FloatArray, Loads
 
 SMOOTHING = 0.2
@@ -169,10 +170,9 @@ def parts_served(left: Remains, state: State) -> tuple[FloatArray, FloatArray]:
     """
     offered, problem = state.offered[left.sessions], problem_of(left.network)
     everything = np.ones(len(offered))
-    if state.decision is not None:
-        load = problem.loads(left.restricted(state.decision.allocation), offered)
-        if (load <= LIMIT * problem.capacity).all():
-            return everything, everything
+    known = left.restricted(state.decision.allocation) if state.decision else shortest_path(left.network)
+    if (problem.loads(known, offered) <= LIMIT * problem.capacity).all():
+        return everything, everything
     fits = admitted(left.network, offered)
     if (fits == 1).all():
         return fits, everything

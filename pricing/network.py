@@ -224,6 +224,17 @@ class Route:
     links: tuple[LinkKey, ...]
     server: str = ""
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.session, self.links, self.server))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __getstate__(self) -> dict[str, object]:
+        """The fields: hashes of strings differ from process to process."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
     @property
     def nodes(self) -> tuple[str, ...]:
         """Nodes on the way, source first; empty for a route without links."""

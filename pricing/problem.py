@@ -148,14 +148,27 @@ class Problem:
             matrix[index, column] = amount
         return matrix
 
+    def usages(self, routes: Sequence[Route]) -> tuple[IntArray, IntArray, FloatArray]:
+        """Usage of all routes in one row: route n uses index[start[n]:start[n + 1]] by as many amounts."""
+        every = [self.usage(route) for route in routes]
+        start = np.cumsum([0, *(len(index) for index, _ in every)])
+        if not every:
+            return start, np.zeros(0, dtype=np.intp), np.zeros(0)
+        return start, np.concatenate([index for index, _ in every]), np.concatenate([amount for _, amount in every])
+
     def loads(self, allocation: Allocation, offered: FloatArray | None = None) -> FloatArray:
         """Load of each resource (R,) when the sessions offer `offered` bit/s (K,), their nominal rates by default."""
-        rates = self.rates if offered is None else offered
-        load = np.zeros(len(self.capacity))
-        for route, weight in allocation:
-            index, amount = self.usage(route)
-            load[index] += amount * weight * rates[self.network.session_index[route.session]]
-        return load
+        return self.loads_of(dict(allocation), offered)
+
+    def loads_of(self, shares: Mapping[Route, float], offered: FloatArray | None = None) -> FloatArray:
+        """Load of each resource (R,) by the share of its session that each route carries; O(links of all routes)."""
+        rates, place = self.rates if offered is None else offered, self.network.session_index
+        routes = list(shares)
+        start, index, amount = self.usages(routes)
+        sessions = np.array([place[route.session] for route in routes], dtype=np.intp)
+        flow = np.array(list(shares.values()), dtype=float) * rates[sessions]
+        load = np.bincount(index, amount * np.repeat(flow, np.diff(start)), minlength=len(self.capacity))
+        return np.asarray(load, dtype=float)
 
     def below(self, load: FloatArray) -> FloatArray:
         """The loads, those near or over capacity brought to `NEAR_CAPACITY` of it."""

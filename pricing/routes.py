@@ -174,7 +174,7 @@ def equal_routes(network: Network, session: Session) -> tuple[tuple[Route, float
     return tuple((route, weight / total) for route, weight in found)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1 << 14)
 def nearest_routes(network: Network, session: Session, count: int) -> tuple[Route, ...]:
     """The `count` shortest simple routes of a session to each of its destinations, shortest first (Yen)."""
     problem = problem_of(network)

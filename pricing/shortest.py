@@ -6,6 +6,7 @@ the network has none, hops. An anycast session goes to its nearest server.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pricing.network import Allocation, Network
@@ -14,6 +15,7 @@ from pricing.routes import equal_routes, shortest_routes
 from pricing.values import Decision, Loads
 
 
+@lru_cache(maxsize=32)
 def shortest_path(network: Network) -> Allocation:
     """Each session on its shortest route."""
     routes = shortest_routes(network)

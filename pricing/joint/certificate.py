@@ -16,10 +16,10 @@ import math
 
 import numpy as np
 
+from pricing.joint.cheapest import cheapest_costs
 from pricing.network import Allocation, Network
-from pricing.problem import Problem, problem_of
-from pricing.routes import cheapest_route
-from pricing.values import Certificate, FloatArray
+from pricing.problem import Problem, joined, problem_of
+from pricing.values import Certificate, FloatArray, Loads
 
 LOOSE = 0.01
 """Relative gap from which on more prices are tried for a better bound."""
@@ -33,7 +33,7 @@ def dual_bound(problem: Problem, unit_prices: FloatArray, offered: FloatArray) -
     unit_prices : array of shape (R,)
         Price of a unit of load, s·bit, none negative.
     """
-    routes = sum(rate * cheapest_route(problem, session, unit_prices)[1] for session, rate in problem.active(offered))
+    routes = float(offered @ cheapest_costs(problem, unit_prices))
     load = problem.laws.load_at(unit_prices / problem.weight)
     return float(routes + problem.total_cost(load) - unit_prices @ load)
 
@@ -81,6 +81,39 @@ def certify(
     return Certificate(primal / total, dual / total, gap, worst, wasted)
 
 
+def certify_loads(network: Network, loads: Loads, bound: float = -math.inf) -> Certificate:
+    """What loads alone say of a running network: nobody need tell who sends what where.
+
+    With p the marginal costs at the loads x, all traffic pays p.x, and on the cheapest routes it would pay
+    sum_k rate_k min over routes (sum_r A_rk p_r). The difference is zero exactly at Wardrop's equilibrium of p. Traffic
+    of no session, where there is some, counts as if it had no need to be there.
+
+    Parameters
+    ----------
+    loads : Loads
+        Measured. Noise of the loads is noise of the residual.
+    bound : float
+        A lower bound on the mean delay that is known beside the one that the loads give, s; such as the optimum.
+
+    Returns
+    -------
+    Certificate
+        `kkt_residual` is NaN: it is a matter of routes. Infinite where a load reaches its capacity.
+    """
+    problem, load = problem_of(network), joined(loads)
+    total, primal = float(loads.offered.sum()), problem.total_cost(load)
+    if not total:
+        return Certificate(0.0, 0.0, 0.0, math.nan, 0.0)
+    if not math.isfinite(primal):
+        return Certificate(math.inf, bound, math.inf, math.nan, math.inf)
+    prices = problem.unit_prices(load)
+    paid = float(prices @ load)
+    excess = max(paid - float(loads.offered @ cheapest_costs(problem, prices)), 0.0)
+    dual = max((primal - excess) / total, bound)
+    gap = max(primal / total / dual - 1, 0.0) if dual > 0 else math.inf if excess > 0 else 0.0
+    return Certificate(primal / total, dual, gap, math.nan, excess / paid if paid > 0 else 0.0)
+
+
 def _witnessed(problem: Problem, witness: Allocation | None, rates: FloatArray) -> float:
     """The bound at the marginal costs of a witness; -inf without one."""
     if witness is None:
@@ -99,13 +132,12 @@ def _excess(problem: Problem, allocation: Allocation, rates: FloatArray) -> tupl
     """Largest excess of a used route over its session's cheapest (s), the sum of rate times excess, and of rate times
     marginal cost (s·bit/s)."""
     prices = problem.unit_prices(problem.loads(allocation, rates))
-    worst = excess = paid = 0.0
-    for session, rate in problem.active(rates):
-        cheapest = cheapest_route(problem, session, prices)[1]
-        for route, weight in allocation.splits[session.name]:
-            index, amount = problem.usage(route)
-            cost = float(amount @ prices[index])
-            worst = max(worst, cost - cheapest)
-            excess += rate * weight * max(cost - cheapest, 0.0)
-            paid += rate * weight * cost
-    return worst, excess, paid
+    active = {session.name for session, _ in problem.active(rates)}
+    pairs = [(route, weight) for route, weight in allocation if route.session in active]
+    sessions = np.array([problem.network.session_index[route.session] for route, _ in pairs], dtype=np.intp)
+    start, index, amount = problem.usages([route for route, _ in pairs])
+    way = np.repeat(np.arange(len(pairs)), np.diff(start))
+    cost = np.bincount(way, amount * prices[index], minlength=len(pairs))
+    above = cost - cheapest_costs(problem, prices)[sessions]
+    flow = rates[sessions] * np.array([weight for _, weight in pairs])
+    return max(float(above.max(initial=0.0)), 0.0), float(flow @ np.maximum(above, 0.0)), float(flow @ cost)

@@ -37,12 +37,12 @@ from typing import Any
 
 import numpy as np
 
-from pricing.joint.descent import Costs, descend
+from pricing.joint.answer_kernel import Queues, Ways, answers
+from pricing.joint.cheapest import cheapest_routes
 from pricing.joint.feasible import STRICT, least_top_utilization
-from pricing.joint.optimum import resource_costs
 from pricing.network import Allocation, Network, Route
 from pricing.problem import Problem, joined, make_allocation, problem_of
-from pricing.routes import cheapest_route, nearest_routes
+from pricing.routes import nearest_routes
 from pricing.shortest import shortest_path
 from pricing.values import Decision, FloatArray, Loads
 
@@ -148,32 +148,30 @@ def step(network: Network, loads: Loads, state: Any) -> Decision:
         start, nothing = cold_start(network), np.zeros(0)
         return Decision(problem.prices(joined(loads)), start, State(dict(start), dict(start), nothing, nothing))
     now = observe(problem, loads, state)
-    answers = answer(problem, now)
-    return Decision(problem.prices(now.load), *_decided(problem, now, answers))
+    return Decision(problem.prices(now.load), *_decided(problem, now, answer(problem, now)))
 
 
-def _decided(problem: Problem, now: State, answers: Shares) -> tuple[Allocation, State]:
+def _decided(problem: Problem, now: State, answered: Shares) -> tuple[Allocation, State]:
     """Momentum where it is safe, what it does to the expected loads, and what is installed of it."""
     rest = now.load - _load(problem, now.shares, now.offered)
-    calm = rest + _load(problem, answers, now.offered)
-    shares = go_on(now, answers)
+    calm = rest + _load(problem, answered, now.offered)
+    shares = go_on(now, answered)
     load = rest + _load(problem, shares, now.offered)
     if (load > np.maximum(calm, WARY * problem.capacity)).any():
-        shares, load = answers, calm
-    return installed(shares), State(shares, answers, load, now.offered, now.measurements)
+        shares, load = answered, calm
+    return installed(shares), State(shares, answered, load, now.offered, now.measurements)
 
 
-def go_on(now: State, answers: Shares) -> Shares:
+def go_on(now: State, answered: Shares) -> Shares:
     """The answers, each session's carried on by its momentum unless that points back."""
-    routes: dict[str, list[Route]] = {}
-    for route in dict.fromkeys((*answers, *now.shares, *now.answers)):
-        routes.setdefault(route.session, []).append(route)
-    decided: dict[Route, float] = {}
-    for mine in routes.values():
-        new, old, last = (np.array([s.get(r, 0.0) for r in mine]) for s in (answers, now.shares, now.answers))
-        further = new if (new - old) @ (new - last) < 0 else np.maximum(new + MOMENTUM * (new - last), 0.0)
-        decided |= {r: float(w) for r, w in zip(mine, further / further.sum(), strict=True) if w >= FORGOTTEN}
-    return decided
+    routes = list(dict.fromkeys((*answered, *now.shares, *now.answers)))
+    numbers: dict[str, int] = {}
+    mine = np.array([numbers.setdefault(route.session, len(numbers)) for route in routes], dtype=np.intp)
+    new, old, last = (np.array([s.get(r, 0.0) for r in routes]) for s in (answered, now.shares, now.answers))
+    back = np.bincount(mine, (new - old) * (new - last)) < 0
+    further = np.where(back[mine], new, np.maximum(new + MOMENTUM * (new - last), 0.0))
+    further /= np.bincount(mine, further)[mine]
+    return {route: share for route, share in zip(routes, further.tolist(), strict=True) if share >= FORGOTTEN}
 
 
 def observe(problem: Problem, loads: Loads, state: State) -> State:
@@ -191,37 +189,38 @@ def observe(problem: Problem, loads: Loads, state: State) -> State:
 
 
 def _load(problem: Problem, shares: Shares, offered: FloatArray) -> FloatArray:
-    return problem.loads(make_allocation(list(shares), list(shares.values())), offered)
+    total: dict[str, float] = {}
+    for route, share in shares.items():
+        total[route.session] = total.get(route.session, 0.0) + share
+    return problem.loads_of({route: share / total[route.session] for route, share in shares.items()}, offered)
 
 
 def answer(problem: Problem, state: State) -> Shares:
     """Every session's answer to the prices at the expected loads: the least of its summand of (J)."""
     load = np.maximum(problem.below(state.load), 0.0)
-    prices = problem.unit_prices(load)
     sessions = problem.active(state.offered)
-    routes: list[list[Route]] = []
-    for session, _ in sessions:
-        used = [route for route in state.shares if route.session == session.name]
-        wider = (*nearest_routes(problem.network, session, NEAREST), cheapest_route(problem, session, prices)[0])
-        routes.append(list(dict.fromkeys((*used, *wider))))
-    usage = [rate * problem.usage_matrix(mine) for (_, rate), mine in zip(sessions, routes, strict=True)]
-    stakes = np.array([rate * matrix.any(axis=1) for (_, rate), matrix in zip(sessions, usage, strict=True)])
-    shares = {r: share for r, share in state.shares.items() if r.session not in {s.name for s, _ in sessions}}
-    for k, (matrix, mine) in enumerate(zip(usage, routes, strict=True)):
-        part = np.where(stakes[k] > 0, stakes[k] / np.maximum(stakes.sum(axis=0), 1e-300), 1.0)
-        old = np.array([state.shares.get(route, 0.0) for route in mine])
-        costs = _summand(resource_costs(problem), part, load, matrix @ old)
-        found = descend(costs, matrix, np.zeros(len(mine), dtype=np.intp), old, _LOCAL_GAP).shares
-        found = np.where(found >= FORGOTTEN, found, 0.0)
-        shares |= {route: float(share) for route, share in zip(mine, found / found.sum(), strict=True) if share}
-    return shares
+    routes = _considered(problem, state.shares, problem.unit_prices(load))
+    asking = {session.name for session, _ in sessions}
+    row = [route for session, _ in sessions for route in routes[session.name]]
+    first = np.cumsum([0, *(len(routes[session.name]) for session, _ in sessions)])
+    old = np.array([state.shares.get(route, 0.0) for route in row])
+    laws = problem.laws
+    queues = Queues(laws.scale, laws.base, laws.capacity, problem.weight)
+    rates = np.array([rate for _, rate in sessions], dtype=float)
+    found = answers(Ways(first, *problem.usages(row)), queues, rates, old, load, _LOCAL_GAP)
+    found[found < FORGOTTEN] = 0.0
+    found /= np.repeat(np.add.reduceat(found, first[:-1]), np.diff(first)) if len(row) else 1.0
+    kept = {route: share for route, share in state.shares.items() if route.session not in asking}
+    return kept | {route: share for route, share in zip(row, found.tolist(), strict=True) if share}
 
 
-def _summand(costs: Costs, part: FloatArray, load: FloatArray, own: FloatArray) -> Costs:
-    """A session's summand of (J) as costs of its own load, which is `own` now."""
-
-    def local(mine: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        value, slope, curvature = costs(load + (mine - own) / part)
-        return part * value, slope, curvature / part
-
-    return local
+def _considered(problem: Problem, shares: Shares, prices: FloatArray) -> dict[str, list[Route]]:
+    """The routes that each session considers: those in use, its shortest ones, and the cheapest now."""
+    cheapest, _ = cheapest_routes(problem, prices)
+    found: dict[str, dict[Route, None]] = {session.name: {} for session in problem.network.sessions}
+    for route in shares:
+        found[route.session][route] = None
+    for session, route in zip(problem.network.sessions, cheapest, strict=True):
+        found[session.name].update(dict.fromkeys(nearest_routes(problem.network, session, NEAREST)))
+        found[session.name][route] = None
+    return {name: list(routes) for name, routes in found.items()}

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -125,11 +125,17 @@ class RouteSpace:
         """Group of each session."""
         return np.repeat(np.arange(self.groups.origins.size), np.diff(self.groups.begin))
 
-    def cheapest(self, prices: FloatArray, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Cost of the cheapest way of each session, infinite where there is none, and the loads if all go there."""
+    def trees(self, prices: FloatArray) -> tuple[FloatArray, IntArray]:
+        """Distance of each node from the origin of each group, and the step that leads there last, or -1."""
         count, nodes = self.groups.origins.size, self.through.size
         far, by = np.empty((count, nodes)), np.empty((count, nodes), np.int64)
         tree_kernel.trees(self.steps, self.groups, 0, count, prices, np.full((count, nodes), -1), far, by)
+        return far, by
+
+    def cheapest(self, prices: FloatArray, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Cost of the cheapest way of each session, infinite where there is none, and the loads if all go there."""
+        count = self.groups.origins.size
+        far, by = self.trees(prices)
         flow = np.zeros((count, self.tails.size))
         costs = far[self.group_of, self.sinks]
         if np.isfinite(costs).all():
@@ -174,6 +180,7 @@ def space_of_pairs(
     )
 
 
+@lru_cache(maxsize=32)
 def space_of_network(network: Network) -> RouteSpace:
     """All routes of a network's sessions: every service is a node of its own behind the servers that offer it."""
     problem = problem_of(network)

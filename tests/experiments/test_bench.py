@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bench import multicast, networks, roads, sources
+from bench import control, multicast, networks, roads, sources
 from bench.__main__ import CASES
 from bench.row import Row, Side, timed
 from experiments.commands import bench
@@ -137,3 +137,9 @@ def test_slots_are_those_of_plain_python() -> None:
     for name in ("abilene", "germany50"):
         assert max(link.capacity for link in multicast.scenario(name, 4).links) == pytest.approx(4.0)
     assert len(multicast.growth((2, 3), (50, 100)).facts) == 4
+
+
+def test_ticks_of_a_controller_change_no_more_rules_than_there_are() -> None:
+    row = control.ticks("joint-distributed", 3, 20)
+    assert row.size["links"] == 300
+    assert 0 < row.facts["rules changed a tick, median"] <= row.facts["messages a tick, median"] < row.facts["rules"]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from small_networks import PAPER_RATES, PAPER_SERVERS, abilene, anycast, cables, network, paper, ring
 
 from pricing.errors import Infeasible
+from pricing.joint.descent import descend
 from pricing.joint.iteration import LEAST_SHARE, State, answer, cold_start, step
-from pricing.joint.optimum import optimum
+from pricing.joint.optimum import optimum, resource_costs
 from pricing.network import Network, Server
 from pricing.policy import nominal_loads
 from pricing.problem import Problem, evaluate, joined, make_allocation, problem_of
@@ -100,6 +101,25 @@ def test_under_noise_the_gap_is_small_after_60_ticks(noise: float, capacity: flo
         gaps.append(evaluate(net, decision.allocation).objective / best - 1)
     assert np.mean(gaps[60:]) < 0.02
     assert max(gaps[60:]) < 0.05
+
+
+@pytest.mark.parametrize("rho", [0.5, 0.95])
+def test_the_compiled_answer_is_the_solvers(rho: float) -> None:
+    net = abilene(rho)
+    problem, start = problem_of(net), cold_start(net)
+    load = problem.loads(start)
+    rates = problem.rates * np.eye(len(problem.rates))[2]  # one session alone: its part of every resource is all of it
+    shares = dict(answer(problem, State(dict(start), dict(start), load, rates, 1)))
+    mine = [route for route in dict(start) | shares if route.session == net.sessions[2].name]
+    usage = problem.usage_matrix(mine) * problem.rates[2]
+    old = np.array([dict(start).get(route, 0.0) for route in mine])
+
+    def local(own: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        return resource_costs(problem)(load + own - usage @ old)
+
+    best = descend(local, usage, np.zeros(len(mine), dtype=np.intp), old, 1e-10)
+    costs = [local(usage @ w)[0].sum() for w in (np.array([shares.get(route, 0.0) for route in mine]), best.shares)]
+    assert costs[0] <= costs[1] * (1 + 1e-5)
 
 
 def test_a_round_takes_well_under_30_ms() -> None:

@@ -10,6 +10,7 @@ import pytest
 from small_networks import abilene, anycast, cables, network, unicast
 
 from pricing.errors import TopologyError
+from pricing.joint.cheapest import cheapest_costs, cheapest_routes
 from pricing.network import Link, Server
 from pricing.policy import POLICIES
 from pricing.problem import problem_of
@@ -102,3 +103,14 @@ def test_policies_of_shortest_routes_ignore_loads() -> None:
         decision = POLICIES[name].decide(net, loads, None)
         assert decision.allocation == expected
         assert np.isfinite(decision.prices.links).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_trees_find_what_a_search_for_each_session_finds(seed: int) -> None:
+    problem = problem_of(abilene())
+    prices = np.random.default_rng(seed).uniform(1, 2, len(problem.capacity))
+    found = [cheapest_route(problem, session, prices) for session in problem.network.sessions]
+    routes, costs = cheapest_routes(problem, prices)
+    assert routes == [route for route, _ in found]
+    assert costs == pytest.approx([cost for _, cost in found])
+    assert cheapest_costs(problem, prices) == pytest.approx(costs)
