@@ -13,9 +13,12 @@ import signal
 import sys
 from pathlib import Path
 
-from controller.addresses import enter, listen, parse
+from controller.addresses import enter, is_loopback, listen, parse
 from controller.framework import PACKAGES, load
 from pricing.errors import WardropError
+
+SPARE_CONNECTIONS = 16
+"""Connections of switches at a time, beyond two for each switch: one that comes back before its last one is gone."""
 
 NICE = -10
 """Priority of the process where it may choose: before whatever else runs on a machine that also emulates."""
@@ -33,6 +36,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=512, metavar="N", help="hash slots (default: %(default)s)")
     parser.add_argument("--openflow", default="127.0.0.1:6653", metavar="HOST:PORT", help="where switches connect")
     parser.add_argument("--metrics", default="127.0.0.1:9464", metavar="HOST:PORT", help="where Prometheus scrapes")
+    parser.add_argument("--token", help="what a scrape must carry, beyond the loopback")
+    parser.add_argument("--certificates", type=Path, metavar="DIR", help="OpenFlow over TLS, with what is in DIR")
     parser.add_argument("--netns", metavar="NAME", help="network namespace to enter (default: the plant's)")
     parser.add_argument("--record", type=Path, metavar="FILE", help="a JSON line a tick")
     parser.add_argument("--control", type=Path, metavar="PATH", help="Unix socket for requests")
@@ -56,17 +61,18 @@ def run(options: argparse.Namespace) -> None:
     if os.geteuid() == 0:
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
     openflow, metrics = parse(options.openflow, "--openflow"), parse(options.metrics, "--metrics")
+    _check_reach(options, openflow, metrics)
     web = listen(metrics, "--metrics").detach()
     netns = _plant_netns(options.plant) if options.netns is None else options.netns
     if netns:
         enter(netns)
-    listen(openflow, "--openflow").close()
     framework = load(options.framework)
 
     # What keeps references to sockets and threads is imported after the framework may have patched them.
     import socket
 
     from controller.app import Controller, serve_control, set_up_log
+    from controller.channel import Door, Refusals, tls
     from controller.fabric import Fabric
     from controller.metrics import Exporter
     from controller.openflow import Switchboard
@@ -75,21 +81,41 @@ def run(options: argparse.Namespace) -> None:
     from pricing.policy import get_policy
 
     set_up_log()
+    door = Door(tls(options.certificates) if options.certificates else None, Refusals(), 0)
+    switches = listen(openflow, "--openflow")
     network = network_from_json(_text(options.network))
     plant = plant_from_json(_text(options.plant), network)
     switchboard = Switchboard(framework, {switch.dpid: name for name, switch in plant.switches.items()})
-    exporter = Exporter(network)
+    door.most = SPARE_CONNECTIONS + 2 * len(plant.switches)
+    exporter = Exporter(network, door.refusals.counts)
     record = options.record.open("a") if options.record else None
     fabric = Fabric(network, plant, options.slots)
     controller = Controller(fabric, get_policy(options.policy), switchboard, exporter, options.tick, record)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: controller.stop())
-    serve(socket.socket(fileno=web), exporter.text, framework.spawn)
+    serve(socket.socket(fileno=web), exporter.text, framework.spawn, options.token)
     if options.control:
         serve_control(options.control, controller.answer, framework.spawn)
-    framework.listen(switchboard, *openflow)
+    framework.listen(switchboard, switches, door)
     controller.run()
+
+
+def _check_reach(options: argparse.Namespace, openflow: tuple[str, int], metrics: tuple[str, int]) -> None:
+    """Refuse to be reached from elsewhere without what keeps others out."""
+    problems = []
+    if not is_loopback(openflow[0]) and options.certificates is None:
+        problems.append(
+            f"--openflow {options.openflow}: others could reach it, and whoever speaks plain OpenFlow is a switch; "
+            "bind it to 127.0.0.1, or give --certificates DIR (made by `bin/wardrop certificates DIR`)"
+        )
+    if not is_loopback(metrics[0]) and not options.token:
+        problems.append(
+            f"--metrics {options.metrics}: others could read it; bind it to 127.0.0.1, or give a token that "
+            "every scrape carries with --token TOKEN"
+        )
+    if problems:
+        raise WardropError("\n".join(problems))
 
 
 def _text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -26,6 +27,14 @@ def parse(text: str, option: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise WardropError(f"{option} {text!r}: HOST:PORT is accepted, such as 127.0.0.1:9464")
     return host or "127.0.0.1", int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine, or this network namespace, can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def listen(address: tuple[str, int], option: str) -> socket.socket:

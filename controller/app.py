@@ -162,6 +162,7 @@ class Controller:
         kind = type(error).__name__ if error else None
         message = f"{kind}: {error}" if error else None
         line |= {**verdict, "tick_s": took, "tick_parts_s": self.parts, "rules_changed": rules, "error": message}
+        line |= {"refused": dict(self.exporter.refused)}
         if changed:
             line |= {"installed": installed, **tick.installed_values(self.fabric, self.state)}
         self.line = line

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
-from controller.bypass import bypasses, towards
+from controller.bypass import VLAN_PRESENT, bypasses, towards
 from controller.fabric import Fabric
 from controller.labels import PREFIX, PREFIX_MATCH, REFUSED, Labels, Path, label
 from controller.pipeline import (
@@ -75,18 +75,19 @@ def standing_rules(fabric: Fabric) -> Part:
 
 
 def _admit(fabric: Fabric) -> Iterator[Placed]:
-    """Tell packets apart: ARP of hosts, labels of our own and of others, packets of no session."""
+    """Tell packets apart: by label and of no session from switches, honest or not from hosts; others meet no rule."""
     for name in fabric.plant.switches:
-        gateway = _match(eth_type=ETH_IP, eth_dst=GATEWAY_MAC)
-        yield name, declare(ADMIT, 400, gateway, Goto(BACKGROUND))
-        yield name, declare(ADMIT, 200, _match(eth_dst=PREFIX_MATCH))
-        yield name, declare(ADMIT, 100, _match(eth_type=ETH_IP), Goto(BACKGROUND))
         for port in sorted(fabric.plant.switches[name].ports.values()):
             yield name, declare(ADMIT, 300, _match(in_port=port, eth_dst=PREFIX_MATCH), Goto(FORWARD))
-    for host in fabric.plant.hosts.values():
-        request = _match(in_port=host.port, eth_type=ETH_ARP, arp_op=ARP_REQUEST)
-        yield host.node, declare(ADMIT, 500, request, *ARP_ANSWER)
-        yield plain_rule(host)
+            yield name, declare(ADMIT, 100, _match(in_port=port, eth_type=ETH_IP), Goto(BACKGROUND))
+    for name, host in fabric.plant.hosts.items():
+        for address in fabric.addresses[name]:
+            request = _match(in_port=host.port, eth_type=ETH_ARP, arp_spa=address, arp_op=ARP_REQUEST)
+            answer = _match(in_port=host.port, eth_type=ETH_ARP, arp_spa=address)
+            yield host.node, declare(ADMIT, 500, request, *ARP_ANSWER)
+            yield host.node, declare(ADMIT, 490, answer)  # nobody asked for it
+        yield from plain_rules(fabric, name)
+        yield from (rule for rules in refusals(host).values() for rule in rules)
 
 
 def _sessions(fabric: Fabric) -> Iterator[Placed]:
@@ -147,16 +148,35 @@ ARP_ANSWER: tuple[Action, ...] = (
 """An ARP request turned into its answer: asker and asked change places, the address asked for is the gateway's."""
 
 
-def plain_rule(host: HostPlant) -> Placed:
-    """Counts what a host sends that belongs to no session."""
-    match = _match(in_port=host.port, eth_type=ETH_IP, eth_dst=GATEWAY_MAC)
-    return host.node, declare(ADMIT, 410, match, Goto(BACKGROUND), counted=True)
+def plain_rules(fabric: Fabric, name: str) -> tuple[Placed, ...]:
+    """Count what a host sends, from each of its addresses, that belongs to no session."""
+    host = fabric.plant.hosts[name]
+    matches = [_match(in_port=host.port, eth_type=ETH_IP, ipv4_src=address) for address in fabric.addresses[name]]
+    return tuple((host.node, declare(ADMIT, 410, match, Goto(BACKGROUND), counted=True)) for match in matches)
+
+
+@lru_cache(maxsize=1 << 12)
+def refusals(host: HostPlant) -> Mapping[str, tuple[Placed, ...]]:
+    """The rules that drop and count what a host may not send, by what it is.
+
+    A label ('label') or a VLAN tag, which would be a bypass ('vlan'), is for switches to write; a packet or an ARP
+    message from another's address ('address') could take answers that are not the host's.
+    """
+    matches = {
+        "vlan": [(700, _match(in_port=host.port, vlan_vid=(VLAN_PRESENT, VLAN_PRESENT)))],
+        "label": [(650, _match(in_port=host.port, eth_dst=PREFIX_MATCH))],
+        "address": [(p, _match(in_port=host.port, eth_type=kind)) for p, kind in ((480, ETH_ARP), (400, ETH_IP))],
+    }
+    return {
+        kind: tuple((host.node, declare(ADMIT, priority, match, counted=True)) for priority, match in rows)
+        for kind, rows in matches.items()
+    }
 
 
 def request_rule(fabric: Fabric, session: Session) -> Placed:
     """Counts, and sends to their slots, the packets of a session at its ingress."""
     client = fabric.plant.hosts[fabric.plant.source(session)]
-    match = _match(in_port=client.port, eth_type=ETH_IP, ipv4_dst=fabric.plant.address(session))
+    match = _match(in_port=client.port, eth_type=ETH_IP, ipv4_src=client.ip, ipv4_dst=fabric.plant.address(session))
     meaning = Load("metadata", fabric.session_numbers[session.name], bits=64)
     choose = (meaning, Multipath(fabric.slots, "reg2"), Resubmit(PINS), Goto(SLOTS))
     return client.node, declare(ADMIT, 450, match, *choose, counted=True)

@@ -68,6 +68,15 @@ class Fabric:
         return {session.name: number for number, session in enumerate(self.network.sessions, 1)}
 
     @cached_property
+    def addresses(self) -> dict[str, tuple[str, ...]]:
+        """IP addresses that each host may send from: its own, and those of the services that it serves."""
+        found = {name: {host.ip} for name, host in self.plant.hosts.items()}
+        for session in self.network.sessions:
+            for end in self.plant.ends(session):
+                found[end].add(self.plant.address(session))
+        return {name: tuple(sorted(addresses)) for name, addresses in found.items()}
+
+    @cached_property
     def sources(self) -> frozenset[str]:
         """Names of the hosts where sessions start."""
         return frozenset(self.plant.source(session) for session in self.network.sessions)

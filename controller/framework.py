@@ -11,7 +11,10 @@ message came. Handlers are guarded, because an exception in one of them would en
 from __future__ import annotations
 
 import importlib
+import logging
+import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -41,6 +44,18 @@ class Listener(Protocol):
         """A handler failed."""
 
 
+class Door(Protocol):
+    """How connections come in, `most` at a time."""
+
+    most: int
+
+    def open(self, plain: socket.socket) -> Any:
+        """What is spoken on, with a socket's methods; raises OSError where it does not come about."""
+
+    def refused(self, kind: str, why: str) -> None:
+        """A connection was ended."""
+
+
 @dataclass(frozen=True)
 class Framework:
     """A loaded framework: its names for OpenFlow 1.3, and how to start it."""
@@ -56,17 +71,52 @@ class Framework:
         """Run a function beside the others: in a thread, or in eventlet's green one."""
         threading.Thread(target=function, args=arguments, daemon=True).start()
 
-    def listen(self, listener: Listener, host: str, port: int) -> None:
-        """Accept switches on host:port from now on, and tell the listener; returns at once."""
-        config = importlib.import_module(f"{self.package}.cfg").CONF
+    def listen(self, listener: Listener, server: socket.socket, door: Door) -> None:
+        """Accept switches from now on, and tell the listener; returns at once.
+
+        Parameters
+        ----------
+        listener : Listener
+        server : socket
+            It listens already, and was made after `load`.
+        door : Door
+        """
         base = importlib.import_module(f"{self.package}.base.app_manager")
         # The manager comes before the controller: the other order is a circular import.
         importlib.import_module(f"{self.package}.controller.controller")
-        config(args=[f"--ofp-listen-host={host}", f"--ofp-tcp-listen-port={port}"], default_config_files=[])
+        importlib.import_module(f"{self.package}.cfg").CONF(args=[], default_config_files=[])
+        logging.getLogger(self.package).setLevel(logging.CRITICAL)  # what switches say wrong is counted, not printed
         manager = base.AppManager.get_instance()
-        manager.load_apps([f"{self.package}.controller.ofp_handler"])
-        manager.applications_cls["wardrop"] = _application(self, listener)
+        manager.applications_cls |= {"handshake": _handshake(self), "wardrop": _application(self, listener)}
         manager.instantiate_apps(**manager.create_contexts())
+        connection = _connection(self)
+        places = threading.BoundedSemaphore(door.most)
+
+        def converse(plain: socket.socket, address: Any) -> None:
+            try:
+                with plain:
+                    connection(door.open(plain), address).serve()
+            except OSError as error:
+                door.refused("handshake", str(error))
+            except Exception as error:  # whatever a peer says ends its own connection at most
+                door.refused("malformed", f"{type(error).__name__}: {error}")
+            finally:
+                places.release()
+
+        def accept() -> None:
+            while True:
+                try:
+                    plain, address = server.accept()
+                except OSError:  # no descriptor left, or the peer has gone already
+                    time.sleep(0.1)
+                    continue
+                if places.acquire(blocking=False):
+                    self.spawn(converse, plain, address)
+                else:
+                    plain.close()
+                    door.refused("crowd", f"more than {door.most} connections of switches at a time")
+
+        self.spawn(accept)
 
     def port_counters(self, datapath: Any) -> Any:
         """The message that asks for the counters of all ports."""
@@ -79,6 +129,12 @@ class Framework:
     def alive(self, port: Any) -> bool:
         """Whether a port that a message describes has its carrier."""
         return not (port.config & self.ofproto.OFPPC_PORT_DOWN or port.state & self.ofproto.OFPPS_LINK_DOWN)
+
+    def quiet(self, datapath: Any) -> Any:
+        """The message after which a switch sends no packets to the controller, and no news but that of its ports."""
+        of = self.ofproto
+        changes = 1 << of.OFPPR_ADD | 1 << of.OFPPR_DELETE | 1 << of.OFPPR_MODIFY
+        return self.parser.OFPSetAsync(datapath, (0, 0), (changes, changes), (0, 0))
 
     def rule_counters(self, datapath: Any) -> Any:
         """The message that asks for the counters of the rules whose cookie says `COUNTED`."""
@@ -113,6 +169,33 @@ def load(name: str) -> Framework:
     ofproto = importlib.import_module(f"{package}.ofproto.ofproto_v1_3")
     parser = importlib.import_module(f"{package}.ofproto.ofproto_v1_3_parser")
     return Framework(name, release, package, hub, ofproto, parser)
+
+
+def _handshake(framework: Framework) -> type[Any]:
+    """The framework's application that greets switches, without its own way of listening."""
+    parent: Any = importlib.import_module(f"{framework.package}.controller.ofp_handler").OFPHandler
+
+    class Handshake(parent):  # type: ignore[misc]
+        def start(self) -> None:
+            super(parent, self).start()
+
+    return Handshake
+
+
+def _connection(framework: Framework) -> type[Any]:
+    """The framework's connection with a switch, made to end: on a hub of threads its sender would wait for ever."""
+    parent: Any = importlib.import_module(f"{framework.package}.controller.controller").Datapath
+    dead: Any = importlib.import_module(f"{framework.package}.controller.handler").DEAD_DISPATCHER
+
+    class Connection(parent):  # type: ignore[misc]
+        def _recv_loop(self) -> None:
+            try:
+                super()._recv_loop()
+            finally:
+                self.set_state(dead)
+                self.send(b"", close_socket=True)
+
+    return Connection
 
 
 def _application(framework: Framework, listener: Listener) -> type[Any]:

@@ -21,7 +21,6 @@ REFUSED = 0xFFFE
 """In the place of a route: the packets of this slot are not let in. No packet carries it."""
 
 LAST_NUMBER = 0xFFFD
-"""0xFFFF is the gateway's."""
 
 
 @dataclass(frozen=True, order=True)

@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from controller.compile import answer_rule, forward_rules, leave_rule, plain_rule, request_rule
+from controller.compile import answer_rule, forward_rules, leave_rule, plain_rules, refusals, request_rule
 from controller.fabric import Fabric
 from controller.labels import Labels
 from controller.rules import Placed
@@ -185,7 +185,7 @@ def wiring(fabric: Fabric) -> Wiring:
             return rule_key(request_rule(fabric, session)), ()
         host = plant.hosts[client]
         answers = [answer_rule(fabric, other, client) for other in answering.get(client, [])]
-        return ("in", host.node, host.port), tuple(map(rule_key, [plain_rule(host), *answers]))
+        return ("in", host.node, host.port), tuple(map(rule_key, [*plain_rules(fabric, client), *answers]))
 
     return Wiring(
         tuple(("out", link.src, plant.switches[link.src].ports[link.dst]) for link in network.links),
@@ -258,6 +258,17 @@ def counters_of(fabric: Fabric, labels: Labels) -> tuple[tuple[int, tuple[Key, K
             rules = forward_rules(fabric, labels, path)
             found.append((number, (rule_key(rules[0]), rule_key(rules[-1]))))
     return tuple(found)
+
+
+def dropped(fabric: Fabric, meter: Meter) -> dict[str, dict[str, int]]:
+    """Packets that each host sent and may not send, by what they were; hosts that no reply tells of are left out."""
+    found: dict[str, dict[str, int]] = {}
+    for name, host in fabric.plant.hosts.items():
+        for kind, rules in refusals(host).items():
+            counts = [meter.counts.get(("rule", node, rule.cookie)) for node, rule in rules]
+            if all(counts):
+                found.setdefault(name, {})[kind] = sum(count.packets for count in counts if count)
+    return found
 
 
 Load = tuple[float, float] | None

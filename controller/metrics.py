@@ -52,6 +52,7 @@ class Snapshot:
     network: Network
     line: Line
     totals: Totals
+    refused: Mapping[str, int]
 
 
 Read = Callable[[Snapshot], Iterable[Sample]]
@@ -100,6 +101,17 @@ def _splits(key: str) -> Read:
                 yield (name, route), weight
 
     return samples
+
+
+def _dropped(seen: Snapshot) -> Iterator[Sample]:
+    for host, kinds in seen.line.get("dropped", {}).items():
+        for kind, packets in kinds.items():
+            yield (host, kind), packets
+
+
+def _refused(seen: Snapshot) -> Iterator[Sample]:
+    for kind, count in sorted(seen.refused.items()):
+        yield (kind,), count
 
 
 def _value(key: str) -> Read:
@@ -209,6 +221,22 @@ METRICS: tuple[Declared, ...] = (
         _SPLIT,
         _splits("realised"),
     ),
+    Declared(
+        "wardrop_host_dropped_packets_total",
+        "counter",
+        "Packets dropped because their host may not send them: label, vlan, address",
+        "1",
+        ("host", "kind"),
+        _dropped,
+    ),
+    Declared(
+        "wardrop_openflow_refused_total",
+        "counter",
+        "Connections ended (malformed, handshake, crowd) and messages dropped (unasked) of switches",
+        "1",
+        ("kind",),
+        _refused,
+    ),
     Declared("wardrop_gap_ratio", "gauge", "Gap of the allocation to its lower bound", "1", (), _value("gap")),
     Declared(
         "wardrop_kkt_residual_seconds",
@@ -234,8 +262,9 @@ METRICS: tuple[Declared, ...] = (
 class Exporter(Collector):
     """The metrics of the last record line; the ticks put it here, scrapes read it."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, refused: Mapping[str, int] | None = None) -> None:
         self.network = network
+        self.refused = {} if refused is None else refused
         self.line: Line = {}
         self.totals = Totals()
         self._registry = CollectorRegistry(auto_describe=False)
@@ -243,7 +272,7 @@ class Exporter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One family for each declared metric."""
-        seen = Snapshot(self.network, self.line, self.totals)
+        seen = Snapshot(self.network, self.line, self.totals, self.refused)
         for metric in METRICS:
             if metric.read is None:
                 yield self._histogram(metric)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
@@ -78,34 +79,44 @@ class Switchboard:
         self.names = dict(names)
         self.datapaths: dict[Any, Any] = {}
         self.arrivals: list[str] = []
-        self.failures: list[Exception] = []
+        self.failures: deque[Exception] = deque(maxlen=8)
         self.dead: frozenset[Port] = frozenset()
         self._changed = threading.Condition()
         self._xids = itertools.count(1 << 24)
         self._exchange = _Exchange()
 
     def connected(self, datapath: Any) -> None:
-        """Note a switch; one that the plant does not know is left alone."""
+        """Note a switch, by its newest connection; one that the plant does not know is left alone."""
         if datapath.id in self.names:
+            request = self.framework.quiet(datapath)
+            request.set_xid(next(self._xids))
+            request.serialize()
+            datapath.send(bytes(request.buf))
             with self._changed:
+                before = self.datapaths.get(datapath.id)
                 self.datapaths[datapath.id] = datapath
                 self.arrivals.append(self.names[datapath.id])
                 self._changed.notify_all()
+            if before is not None:
+                before.close()
 
     def gone(self, datapath: Any) -> None:
         """Forget a switch, unless it is back already by another connection."""
         with self._changed:
-            if datapath.id in self.datapaths and self.datapaths[datapath.id] is datapath:
+            if self._speaks(datapath):
                 del self.datapaths[datapath.id]
                 self._changed.notify_all()
 
     def received(self, datapath: Any, message: Any) -> None:
-        """Match a reply or an error with what was asked."""
+        """Match a reply or an error with what was asked; what comes by another connection is nobody's answer."""
+        if not self._speaks(datapath):
+            return
         if isinstance(message, self.framework.parser.OFPPortStatus):
             gone = message.reason == self.framework.ofproto.OFPPR_DELETE or not self.framework.alive(message.desc)
             port = self.names[datapath.id], message.desc.port_no
             with self._changed:
-                self.dead = self.dead | {port} if gone else self.dead - {port}
+                if (port in self.dead) != gone:  # anything else is no news, and no reason for a tick
+                    self.dead ^= {port}
             return
         exchange, key = self._exchange, (datapath.id, message.xid)
         if isinstance(message, self.framework.parser.OFPErrorMsg):
@@ -123,6 +134,10 @@ class Switchboard:
             exchange.waits.discard(key)
         if not exchange.waits:
             exchange.done.set()
+
+    def _speaks(self, datapath: Any) -> bool:
+        """Whether this is the connection of a switch that the plant knows."""
+        return datapath.id in self.datapaths and self.datapaths[datapath.id] is datapath
 
     def failed(self, error: Exception) -> None:
         """Keep a handler's failure for the next tick to report."""

@@ -2,7 +2,7 @@
 
 | table | meaning | matches | leads to |
 |---|---|---|---|
-| 0 `ADMIT` | tell ARP, sessions, labels, bypasses apart; choose the slot | port, addresses, VLAN | 1, 2, 4, 5 |
+| 0 `ADMIT` | drop what no host may send; tell packets apart; choose the slot | port, addresses, VLAN | 1, 2, 4, 5 |
 | 1 `PINS` | learned: the route of an open TCP connection | TCP addresses and ports | back |
 | 2 `SLOTS` | the route of a slot | session, slot | 3 |
 | 3 `STAMP` | write the route's label into the packet, learn pins | session, protocol | 4 |
@@ -64,7 +64,7 @@ def _law(name: str, matches: str, actions: tuple[type, ...], writes: str = "", l
 LAWS: dict[int, TableLaw] = {
     ADMIT: _law(
         "admit",
-        "in_port vlan_vid eth_type eth_dst arp_op ipv4_src ipv4_dst",
+        "in_port vlan_vid eth_type eth_dst arp_op arp_spa ipv4_src ipv4_dst",
         (Output, SetField, Load, Move, Multipath, Resubmit, PopVlan, Goto),
         "eth_dst eth_src arp_op arp_sha arp_tha arp_spa arp_tpa metadata reg2 reg3",
         (PINS, SLOTS, FORWARD, BACKGROUND),

@@ -28,8 +28,8 @@ Match = tuple[tuple[str, Value | tuple[Value, Value]], ...]
 COUNTED = 1 << 63
 """Bit of a cookie that marks the rules whose counters are read."""
 
-GATEWAY_MAC = "02:57:ff:ff:ff:fe"
-"""The one MAC address that hosts know: the first switch answers ARP with it."""
+GATEWAY_MAC = "02:56:ff:ff:ff:fe"
+"""The one MAC address that hosts know: the first switch answers ARP with it. It looks like no label."""
 
 
 @dataclass(frozen=True)

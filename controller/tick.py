@@ -21,7 +21,7 @@ from controller.demand import Demand
 from controller.fabric import Fabric
 from controller.hashing import UDP, slots_of
 from controller.labels import REFUSED, Labels
-from controller.measure import EMPTY, Counts, Measured, Meter, Reader, read
+from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, read
 from controller.plant import FLOW_PORT, SERVICE_PORT
 from controller.rules import Delta, RuleSet, diff, doubted, doubted_at
 from controller.slots import deal
@@ -304,6 +304,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         "realised": realised(fabric, state),
         "outage": {"links": sorted(state.outage.links), "servers": sorted(state.outage.servers)},
         "stranded": list(left.stranded),
+        "dropped": dropped(fabric, state.meter),
         "served": {name: state.served.get(name, 0.0) for name in names},
     }
 

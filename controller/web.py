@@ -1,8 +1,10 @@
-"""The HTTP answer to a scrape: GET /metrics on a socket that is open already."""
+"""The HTTP answer to a scrape: GET /metrics on a socket that is open already, with a token where one is set."""
 
 from __future__ import annotations
 
+import secrets
 import socket
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -10,17 +12,24 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST
 
 
-def serve(server: socket.socket, text: Callable[[], bytes], spawn: Callable[..., None]) -> None:
-    """Answer scrapes at a listening socket; returns at once."""
+def serve(
+    server: socket.socket, text: Callable[[], bytes], spawn: Callable[..., None], token: str | None = None
+) -> None:
+    """Answer scrapes at a listening socket, those that carry the token where there is one; returns at once."""
 
     class Scrape(BaseHTTPRequestHandler):
         timeout = 5
 
         def do_GET(self) -> None:
+            given = self.headers.get("Authorization", "").encode()
+            known = not token or secrets.compare_digest(given, f"Bearer {token}".encode())
             found = self.path.split("?")[0] == "/metrics"
-            body = text() if found else b"the metrics are at /metrics\n"
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", CONTENT_TYPE_LATEST if found else "text/plain")
+            said = b"the metrics are at /metrics\n" if known else b"Authorization: Bearer TOKEN is needed\n"
+            body = text() if known and found else said
+            self.send_response((200 if found else 404) if known else 401)
+            self.send_header("Content-Type", CONTENT_TYPE_LATEST if known and found else "text/plain")
+            if not known:
+                self.send_header("WWW-Authenticate", "Bearer")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -35,6 +44,9 @@ def serve(server: socket.socket, text: Callable[[], bytes], spawn: Callable[...,
 
     def accept() -> None:
         while True:
-            spawn(answer, *server.accept())
+            try:
+                spawn(answer, *server.accept())
+            except OSError:  # no descriptor left, or the reader has gone already
+                time.sleep(0.1)
 
     spawn(accept)

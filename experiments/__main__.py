@@ -9,6 +9,7 @@ import experiments.commands.market
 import experiments.commands.paper
 import experiments.commands.run
 import experiments.commands.scenarios
+import experiments.commands.security
 import experiments.commands.studies
 import experiments.commands.watch  # noqa: F401  each adds its commands
 from experiments.commands.cli import main

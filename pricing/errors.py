@@ -10,6 +10,7 @@
     ├── Imbalance                a simulation whose packets do not add up
     ├── MeasurementError         counters that say nothing usable
     ├── RuleError                a rule that no table declares
+    ├── ProtocolError            a message that is no OpenFlow
     ├── InstallError             a switch that refused, with OpenFlow's own code
     ├── EmulationError           what the machine lacks, and the command that mends it
     └── Refused                  a change that a run which goes on does not take
@@ -93,6 +94,10 @@ class MeasurementError(WardropError):
 
 class RuleError(WardropError):
     """A rule that its table does not declare: a wrong match, a wrong action, a duplicate."""
+
+
+class ProtocolError(WardropError):
+    """A message that is no OpenFlow 1.3; its connection is closed."""
 
 
 class InstallError(WardropError):

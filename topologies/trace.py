@@ -35,8 +35,8 @@ FLOWS = 32
 PACE_S, WAIT_S, COUNT_WAIT_S = 0.002, 0.5, 3.0
 """Between two probes; after the last; and for counters, which follow the packets (ours)."""
 
-PREFIX, GATEWAY = "02:57", "02:57:ff:ff:ff:fe"
-"""How the label of a route begins in `eth_dst`, and the one MAC that begins so and is none."""
+PREFIX = "02:57"
+"""How the label of a route begins in `eth_dst`."""
 
 ETH_P_ALL, OUTGOING = 0x0003, 4
 SO_ATTACH_FILTER, SO_RCVBUFFORCE, BUFFER = 26, 33, 1 << 23
@@ -139,7 +139,7 @@ def told(wiring: Wiring, source: str, ways: list[Way]) -> str:
         stop = "" if end not in wiring.bridges else ", and were lost there"
         lines.append(f"{way.flows} of {FLOWS} flows: {' > '.join([source, *nodes, end])}{stop}")
         for hop, count in zip(way.hops, way.counted, strict=True):
-            labelled = hop.mac.startswith(PREFIX) and hop.mac != GATEWAY
+            labelled = hop.mac.startswith(PREFIX)
             carried = f"label {hop.mac[:11]}" if labelled else f"to {hop.mac}"
             rose = "" if count is None else f", its rule counted {count} when all were sent again"
             lines.append(f"    {ends[hop.interface].node:<16} out by {hop.interface:<12} {carried}{rose}")
@@ -188,7 +188,7 @@ def _capture() -> Iterator[socket.socket]:
 def _rules(wiring: Wiring, hops: tuple[Hop, ...], address: str) -> tuple[tuple[str, str], ...]:
     """For each hop its bridge and what its rule matches: the label, or the address where there is none."""
     nodes = {end.interface: end.node for end in wiring.ends}
-    labels = [hop.mac if hop.mac.startswith(PREFIX) and hop.mac != GATEWAY else None for hop in hops]
+    labels = [hop.mac if hop.mac.startswith(PREFIX) else None for hop in hops]
     found = []
     for place, hop in enumerate(hops):
         # the last switch has taken the label off: it went by the one that it received

@@ -48,7 +48,8 @@ PageOption = Annotated[
     str, typer.Option("--page", metavar="HOST:PORT", help="Where the live page and its API are served.")
 ]
 TokenOption = Annotated[
-    str | None, typer.Option("--token", metavar="TOKEN", help="What changes from the page need, beyond the loopback.")
+    str | None,
+    typer.Option("--token", metavar="TOKEN", help="What changes from the page, and scrapes, need beyond the loopback."),
 ]
 
 METRICS, OPENFLOW, PAGE = "127.0.0.1:9464", "127.0.0.1:6653", "127.0.0.1:9465"
@@ -74,7 +75,7 @@ def demo(
         duration,
         seed,
         None,
-        _options(framework, metrics, openflow, None, wait),
+        _options(framework, metrics, openflow, None, wait, token),
         page,
         token,
     )
@@ -94,12 +95,15 @@ def validate(
     openflow: OpenflowOption = OPENFLOW,
     wait: WaitOption = 0.0,
     tick: TickOption = None,
+    token: TokenOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the report there too.")] = None,
     to: JsonOption = None,
 ) -> None:
     """Run policies (P[,P2...]) on the same packets and hold what is measured against what theory predicts."""
     policies = [name.strip() for name in policy.split(",") if name.strip()]
-    found = _validate(scenario, policies, duration, seed, load, _options(framework, metrics, openflow, tick, wait))
+    found = _validate(
+        scenario, policies, duration, seed, load, _options(framework, metrics, openflow, tick, wait, token)
+    )
     if out is None:
         from experiments.pages.report import table
 
@@ -134,13 +138,18 @@ def run_scenario(
     chosen, policy = scenarios.load(scenario, load), get_policy(policy).name
     try:
         if cli:
-            with campaign(chosen, policy, _options(framework, metrics, openflow, tick, wait)) as up, up.traffic(seed):
+            with (
+                campaign(chosen, policy, _options(framework, metrics, openflow, tick, wait, token)) as up,
+                up.traffic(seed),
+            ):
                 up.emulation.cli()
             return
         with (
             _page(chosen, page, token) as feed,
             LiveView(chosen.network, chosen.title) as view,
-            campaign(chosen, policy, _options(framework, metrics, openflow, tick, wait), _shown_in(view, feed)) as up,
+            campaign(
+                chosen, policy, _options(framework, metrics, openflow, tick, wait, token), _shown_in(view, feed)
+            ) as up,
             up.traffic(seed) as traffic,
         ):
             changes = Changes(up, traffic, feed)
@@ -159,12 +168,14 @@ def clean() -> None:
     console().print(f"cleared {', '.join(cleared)}" if cleared else "nothing to clear")
 
 
-def _options(framework: str, metrics: str, openflow: str, tick: float | None, wait: float) -> Options:
+def _options(
+    framework: str, metrics: str, openflow: str, tick: float | None, wait: float, token: str | None
+) -> Options:
     from experiments.running.campaign import Options
 
     if framework not in ("os-ken", "ryu"):
         raise WardropError(f"--framework {framework}: os-ken and ryu are accepted")
-    return Options(framework, metrics, openflow, tick, wait)
+    return Options(framework, metrics, openflow, tick, wait, token)
 
 
 @contextmanager

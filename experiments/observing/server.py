@@ -5,13 +5,12 @@ Its threads are started before the run enters its network namespace, so they and
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from types import TracebackType
 
 import uvicorn
 
-from controller.addresses import listen, parse
+from controller.addresses import is_loopback, listen, parse
 from experiments.observing.api import make_app
 from experiments.observing.feed import Feed
 from pricing.errors import WardropError
@@ -44,7 +43,7 @@ class PageServer:
 
     def __init__(self, feed: Feed, address: str, token: str | None = None) -> None:
         host, port = parse(address, "--page")
-        if not _is_loopback(host) and not token:
+        if not is_loopback(host) and not token:
             raise WardropError(
                 f"--page {address}: others could reach it, and change the run; "
                 "bind it to 127.0.0.1, or give a token that changes need with --token TOKEN"
@@ -73,10 +72,3 @@ class PageServer:
         self._server.should_exit = True
         self._thread.join(END_S + 1)
         self._socket.close()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

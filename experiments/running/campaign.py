@@ -53,6 +53,8 @@ class Options:
         Seconds between two decisions; the scenario's by default.
     wait : float
         Seconds to wait while another run measures.
+    token : str, optional
+        What a scrape must carry, beyond the loopback.
     """
 
     framework: str = "os-ken"
@@ -60,6 +62,7 @@ class Options:
     openflow: str = "127.0.0.1:6653"
     tick: float | None = None
     wait: float = 0.0
+    token: str | None = None
 
 
 OPTIONS = Options()
@@ -220,4 +223,5 @@ def _arguments(scenario: Scenario, testbed: Testbed, policy: str, options: Optio
         "netns": testbed.name,
         "framework": options.framework,
     }
+    values |= {"token": options.token} if options.token else {}
     return [f"--{name}={value}" for name, value in values.items()]

@@ -54,6 +54,11 @@ class ControllerProcess:
         """Its control socket."""
         return self.folder / "control.sock"
 
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 before it is started."""
+        return self._process.pid if self._process is not None else 0
+
     def start(self) -> None:
         """Start it, and return at once."""
         command = [sys.executable, "-m", "controller", *self.arguments]

@@ -153,11 +153,15 @@ class FakeSwitch:
         self._table(0, {**packet, "in_port": port}, out)
         return [(to, {k: v for k, v in p.items() if k not in REGISTERS | {"in_port"}}) for to, p in out]
 
-    def _table(self, table: int, packet: Packet, out: list[tuple[int, Packet]]) -> None:
+    def met(self, table: int, packet: Packet) -> Rule | None:
+        """The rule of a table that a packet meets."""
         met = [rule for rule in self.rules.values() if rule.table == table and fits(rule, packet)]
-        if not met:
-            return
-        self._act(max(met, key=lambda rule: rule.priority).actions, packet, out)
+        return max(met, key=lambda rule: rule.priority, default=None)
+
+    def _table(self, table: int, packet: Packet, out: list[tuple[int, Packet]]) -> None:
+        rule = self.met(table, packet)
+        if rule is not None:
+            self._act(rule.actions, packet, out)
 
     def _act(self, actions: tuple[Action, ...], packet: Packet, out: list[tuple[int, Packet]]) -> None:
         for action in actions:

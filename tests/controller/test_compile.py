@@ -12,12 +12,13 @@ from fake_switch import FakeNetwork, Packet, number
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.compile import compile_rules
+from controller.compile import compile_rules, refusals
 from controller.fabric import Fabric
 from controller.labels import Labels, Path, label
+from controller.measure import Count, Meter, dropped
 from controller.openflow import phases
 from controller.pipeline import declare
-from controller.rules import GATEWAY_MAC, Goto, Output, Rule, RuleSet, SetField, diff, doubted, part_of, placed
+from controller.rules import GATEWAY_MAC, IN_PORT, Goto, Output, Rule, RuleSet, SetField, diff, doubted, part_of, placed
 from controller.slots import deal
 from pricing.errors import RuleError
 from pricing.network import Allocation, Network, Route
@@ -170,8 +171,8 @@ def test_a_link_that_fails_is_bypassed_before_anybody_decides(net: Network, seed
         left = net.graph.copy()
         left.remove_edges_from([(a, b), (b, a)])
         if nx.is_strongly_connected(left):
-            for name, host in plant.hosts.items():
-                (arrival,) = fake.inject(plant.hosts["h-a"].node, 99, ip_packet("10.0.0.250", host.ip))
+            for name in plant.hosts.keys() - {"h-a"}:
+                (arrival,) = fake.send("h-a", ip_packet(plant.hosts["h-a"].ip, plant.hosts[name].ip))
                 assert arrival.host == name
             for path, given_number in labels.numbers.items():
                 packet = ip_packet("10.0.0.250", "10.9.0.1") | {"eth_dst": number(label(given_number))}
@@ -229,14 +230,55 @@ def test_arp_is_answered_with_the_gateways_mac() -> None:
     }
 
 
-def test_a_host_cannot_forge_a_label() -> None:
+HOSTS = small.fabric(small.LINE).plant.hosts
+ARP = {"eth_type": 0x0806, "eth_dst": 2**48 - 1, "eth_src": 1, "arp_op": 1, "arp_sha": 1, "arp_tha": 0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "packet"),
+    [
+        ("label", "h-b", ip_packet(HOSTS["h-b"].ip, HOSTS["h-c"].ip) | {"eth_dst": number(label(1))}),
+        ("label", "h-a", ip_packet(HOSTS["h-a"].ip, "10.9.0.1", 17, (20000, 7000)) | {"eth_dst": number(label(1))}),
+        ("vlan", "h-b", ip_packet(HOSTS["h-b"].ip, HOSTS["h-c"].ip) | {"vlan_vid": 0x1001}),
+        ("address", "h-b", ip_packet(HOSTS["h-c"].ip, HOSTS["h-a"].ip)),
+        ("address", "h-b", ip_packet("10.9.0.1", HOSTS["h-a"].ip, 17, (7000, 20000))),
+        ("address", "h-a", ip_packet(HOSTS["h-b"].ip, "10.9.0.1", 17, (20000, 7000))),
+        ("address", "h-b", ARP | {"arp_spa": number("10.9.0.1"), "arp_tpa": number(HOSTS["h-a"].ip)}),
+        ("address", "h-b", ARP | {"arp_op": 2, "arp_spa": number(HOSTS["h-c"].ip), "arp_tpa": number("10.0.0.1")}),
+    ],
+)
+def test_what_a_host_may_not_send_is_dropped_and_counted(kind: str, host: str, packet: Packet) -> None:
     fabric = small.fabric(small.LINE)
     rules, _labels, _ = rules_of(fabric, some_allocation(small.LINE, 1), Labels(), {})
     fake = FakeNetwork(fabric.plant)
     for change in diff(rules, {}):
         fake.apply(change)
-    forged = ip_packet("10.0.0.9", fabric.plant.hosts["h-c"].ip) | {"eth_dst": number(label(1))}
-    assert fake.send("h-b", forged) == []
+    assert fake.send(host, packet) == []
+    one = fabric.plant.hosts[host]
+    met = fake.switches[one.node].met(0, packet | {"in_port": one.port})
+    assert (one.node, met) in refusals(one)[kind]
+    assert met is not None
+    assert met.counted
+
+
+def test_drops_are_told_by_host_and_kind_and_unknown_is_not_zero() -> None:
+    fabric = small.fabric(small.LINE)
+    counts = {
+        ("rule", node, rule.cookie): Count(place, 100 * place, 1.0)
+        for place, rules in enumerate(refusals(fabric.plant.hosts["h-b"]).values(), 1)
+        for node, rule in rules
+    }
+    assert dropped(fabric, Meter(counts, {})) == {"h-b": {"vlan": 1, "label": 2, "address": 6}}
+
+
+def test_no_rule_sends_packets_to_the_controller() -> None:
+    fabric = small.fabric(small.LINE)
+    rules, *_ = rules_of(fabric, some_allocation(small.LINE, 1), Labels(), {})
+    for name, entry in placed(rules):
+        ports = {*fabric.plant.switches[name].ports.values(), IN_PORT}
+        ports |= {host.port for host in fabric.plant.hosts.values() if host.node == name}
+        lists = [entry.actions] if isinstance(entry, Rule) else [bucket.actions for bucket in entry.buckets]
+        assert {action.port for actions in lists for action in actions if isinstance(action, Output)} <= ports
 
 
 def test_two_sessions_cannot_claim_the_same_packets() -> None:

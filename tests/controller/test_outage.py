@@ -14,7 +14,7 @@ from controller import health, tick
 from controller.fabric import Fabric
 from controller.labels import REFUSED
 from controller.measure import Measured, Meter, Rate
-from controller.rules import diff
+from controller.rules import GATEWAY_MAC, diff
 from pricing.network import Network
 from pricing.outage import NOTHING, Outage, remains
 from pricing.policy import POLICIES
@@ -84,7 +84,7 @@ def test_packets_arrive_over_what_is_left() -> None:
     fake.fail("a", "d")
     client = fabric.plant.hosts["h-a"]
     for port in range(20000, 20020):
-        packet = {"eth_dst": number("02:57:ff:ff:ff:fe"), "eth_type": 0x800, "ip_proto": 17, "udp_src": port}
+        packet = {"eth_dst": number(GATEWAY_MAC), "eth_type": 0x800, "ip_proto": 17, "udp_src": port}
         packet |= {"udp_dst": 7000, "ipv4_src": number(client.ip), "ipv4_dst": number("10.9.0.1")}
         (arrival,) = fake.send("h-a", packet)
         assert (arrival.host, arrival.nodes) == ("west", ("a", "b", "c", "d"))
@@ -145,7 +145,7 @@ def test_demand_beyond_capacity_is_refused_at_the_ingress_in_equal_parts() -> No
         fake.apply(change)
     arrived = 0
     for port in range(20000, 20050):
-        packet = {"eth_dst": number("02:57:ff:ff:ff:fe"), "eth_type": 0x800, "ip_proto": 17, "udp_src": port}
+        packet = {"eth_dst": number(GATEWAY_MAC), "eth_type": 0x800, "ip_proto": 17, "udp_src": port}
         packet |= {"udp_dst": 7000, "ipv4_src": number(client.ip), "ipv4_dst": number("10.9.0.1")}
         arrived += len(fake.send("h-a", packet))
     assert arrived == pytest.approx(0.475 * 50, abs=1.5)

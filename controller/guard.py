@@ -1,0 +1,130 @@
+"""What a switch may say: OpenFlow 1.3 messages, checked before anything else reads them.
+
+The frameworks' parsers trust lengths that a message names: an element of length 0 keeps them in a loop for ever, and in
+Ryu everything else with them. So every message is looked at first, as bytes: it is handed on, dropped because nobody
+asked for it, or it is no OpenFlow, and its connection is closed. Of the counters of rules only the numbers are handed
+on; matches and actions, of which the controller knows all, are left out.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+
+from pricing.errors import ProtocolError
+
+VERSION = 4
+"""OpenFlow 1.3."""
+
+HEADER = struct.Struct("!BBHI")
+"""Version, kind, length of the whole message, transaction (OpenFlow 1.3.5, 7.1)."""
+
+HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REPLY, PORT_STATUS, MULTIPART_REPLY, BARRIER_REPLY = (
+    *(0, 1, 2, 3, 6),
+    *(12, 19, 21),
+)
+"""Kinds of message that are handed on."""
+
+FLOW_STATS, PORT_STATS, PORT_DESC = 1, 4, 13
+"""Kinds of multipart reply that are handed on."""
+
+_MULTIPART = struct.Struct("!HHxxxx")
+_RULE_STATS, _RULE_NUMBERS = 56, 48
+"""Bytes of the counters of a rule with the shortest match; of these the numbers."""
+
+_EMPTY_MATCH = struct.pack("!HHxxxx", 1, 4)
+
+
+def heading(data: bytes | bytearray) -> tuple[int, int]:
+    """Kind and length of the message that begins here.
+
+    Raises
+    ------
+    ProtocolError
+        When no message begins so.
+    """
+    version, kind, length, _ = HEADER.unpack_from(data)
+    if length < HEADER.size:
+        raise ProtocolError(f"a message of {length} bytes; {HEADER.size} and more are accepted")
+    if version != VERSION and (kind != HELLO or version == 0):
+        raise ProtocolError(f"a message of version {version}; OpenFlow 1.3 ({VERSION}) is accepted")
+    return kind, length
+
+
+def admitted(message: bytes) -> bytes | None:
+    """A whole message as it is handed on, or None when it is to be dropped.
+
+    Raises
+    ------
+    ProtocolError
+        When it is malformed.
+
+    Notes
+    -----
+    O(length).
+    """
+    kind, _ = heading(message)
+    check = _CHECKS.get(kind)
+    return check(message) if check else None
+
+
+def _at_least(size: int) -> Callable[[bytes], bytes | None]:
+    def check(message: bytes) -> bytes | None:
+        if len(message) < size:
+            raise ProtocolError(f"a message of kind {message[1]} with {len(message)} bytes; it has {size} at least")
+        return message
+
+    return check
+
+
+def _hello(message: bytes) -> bytes | None:
+    """Its elements fill it; each names its length, a multiple of 8."""
+    offset = HEADER.size
+    while offset < len(message):
+        length = int.from_bytes(message[offset + 2 : offset + 4], "big")
+        if length < 8 or length % 8 or offset + length > len(message):
+            raise ProtocolError(f"a hello with an element of {length} bytes at {offset} of {len(message)}")
+        offset += length
+    return message
+
+
+def _multipart(message: bytes) -> bytes | None:
+    head = HEADER.size + _MULTIPART.size
+    if len(message) < head:
+        raise ProtocolError(f"a multipart reply of {len(message)} bytes; {head} and more are accepted")
+    kind, _ = _MULTIPART.unpack_from(message, HEADER.size)
+    if kind == FLOW_STATS:
+        return _rule_counters(message, head)
+    size = {PORT_STATS: 112, PORT_DESC: 64}.get(kind)
+    if size is None:
+        return None
+    if (len(message) - head) % size:
+        raise ProtocolError(f"a multipart reply of kind {kind} with {len(message) - head} bytes, no multiple of {size}")
+    return message
+
+
+def _rule_counters(message: bytes, head: int) -> bytes:
+    """The same reply with the numbers of each rule alone."""
+    entries, offset = [], head
+    while offset < len(message):
+        length = int.from_bytes(message[offset : offset + 2], "big")
+        if length < _RULE_STATS or length % 8 or offset + length > len(message):
+            raise ProtocolError(f"counters of a rule with {length} bytes at {offset} of {len(message)}")
+        numbers = message[offset + 2 : offset + _RULE_NUMBERS]
+        entries.append(_RULE_STATS.to_bytes(2, "big") + numbers + _EMPTY_MATCH)
+        offset += length
+    version, kind, _, xid = HEADER.unpack_from(message)
+    length = head + len(entries) * _RULE_STATS
+    return HEADER.pack(version, kind, length, xid) + message[HEADER.size : head] + b"".join(entries)
+
+
+_CHECKS: Mapping[int, Callable[[bytes], bytes | None]] = {
+    HELLO: _hello,
+    ERROR: _at_least(12),
+    ECHO_REQUEST: _at_least(8),
+    ECHO_REPLY: _at_least(8),
+    FEATURES_REPLY: _at_least(32),
+    PORT_STATUS: _at_least(80),
+    MULTIPART_REPLY: _multipart,
+    BARRIER_REPLY: _at_least(8),
+}
