@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import pytest
 import small_fabrics as small
 from private_switch import PrivateSwitch, can_emulate, private_switch
 
+from controller.certificates import make
+from controller.channel import AUTHORITY, SWITCH
 from controller.framework import PACKAGES
 from controller.hashing import slots_of
 from controller.plant import Plant, network_to_json
@@ -100,11 +103,11 @@ NET = small.network([("a", "b"), ("b", "c")], {"east": "c", "west": "a"}, ["b"])
 """Three switches in line, a client in the middle, a server at each end."""
 
 
-def build(switch: PrivateSwitch, net: Network, openflow: str) -> Plant:
+def build(switch: PrivateSwitch, net: Network, openflow: str, protocol: str = "tcp") -> Plant:
     """Switches, cables and hosts of a network."""
     plant = small.plant(net, switch.netns)
     for name, one in plant.switches.items():
-        switch.bridge(name, one.dpid, f"tcp:{openflow}")
+        switch.bridge(name, one.dpid, f"{protocol}:{openflow}")
     for link in net.links:
         if link.src < link.dst:
             ends = plant.switches[link.src].ports[link.dst], plant.switches[link.dst].ports[link.src]
@@ -247,3 +250,40 @@ def settle(lines: Iterator[dict[str, Any]]) -> None:
     """Some ticks more: a switch goes on with cached decisions for up to half a second."""
     for _ in range(4):
         assert next(lines)["error"] is None
+
+
+FORGER = """
+import socket, struct, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+wire.bind(("eth0", 0))
+own, gateway = wire.getsockname()[4], bytes.fromhex("0256fffffffe")
+def ip(source):
+    ends = map(socket.inet_aton, (source, sys.argv[2]))
+    return struct.pack("!BBHHHBBH4s4s", 69, 0, 20, 0, 0, 9, 253, 0, *ends)
+for _ in range(10):
+    wire.send(bytes.fromhex("025700010000") + own + b"\\x08\\0" + ip(sys.argv[1]) + bytes(30))
+    wire.send(gateway + own + b"\\x81\\0\\0\\x01\\x08\\0" + ip(sys.argv[1]) + bytes(30))
+    wire.send(gateway + own + b"\\x08\\0" + ip("10.9.0.1") + bytes(30))
+    wire.send(b"\\xff" * 6 + own + struct.pack("!HHHBBH6s4s6s4s", 0x806, 1, 0x800, 6, 4, 1, own,
+              socket.inet_aton("10.9.0.1"), bytes(6), socket.inet_aton(sys.argv[2])) + bytes(20))
+"""
+
+
+def test_switches_speak_tls_and_hosts_that_forge_are_counted(framework: str, tmp_path: Path) -> None:
+    make(tmp_path / "keys")
+    options = [f"--framework={framework}", "--policy=shortest-path", "--slots=64", f"--metrics=127.0.0.1:{free_port()}"]
+    with private_switch() as switch:
+        files = (f"{SWITCH}-key.pem", f"{SWITCH}-certificate.pem", AUTHORITY)
+        switch.vsctl("set-ssl", *(str(tmp_path / "keys" / file) for file in files))
+        plant = build(switch, NET, "127.0.0.1:6653", "ssl")
+        client, other = plant.hosts["h-b"], plant.hosts["h-c"]
+        with running(tmp_path, NET, plant, *options, f"--certificates={tmp_path}/keys"):
+            lines = records(tmp_path)
+            assert next(lines)["error"] is None
+            switch.inside("ping", "-c2", "-i0.2", "-W2", other.ip, host=f"{switch.netns}-h-b")
+            switch.inside(sys.executable, "-c", FORGER, client.ip, other.ip, host=f"{switch.netns}-h-b")
+            wanted = {"label": 10, "vlan": 10, "address": 20}
+            seen = (line.get("dropped", {}) for line in islice(lines, 60))
+            found = next(dropped for dropped in seen if dropped.get("h-b") == wanted)
+            assert all(not any(kinds.values()) for host, kinds in found.items() if host != "h-b")
+            lines.close()
