@@ -84,6 +84,8 @@ install_packages() {
         fail "missing here: ${missing[*]}. There is no apt-get to install them with: Debian 12 and Ubuntu 24.04 are" \
             "supported. Elsewhere, install what brings these commands, then run this again: ${tools[*]%%:*}."
     say "Debian packages to install: ${missing[*]}"
+    # Tests start a Prometheus of their own: the package's service, which would start now and at every boot, stays off.
+    case " ${missing[*]} " in *" prometheus "*) systemctl mask prometheus.service >&2 || true ;; esac
     # Lists that are missing or old are only noticed by trying.
     watched "Debian packages" apt_get install --no-install-recommends "${missing[@]}" || {
         must "lists of Debian packages" apt_get update

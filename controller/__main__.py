@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: controller.stop())
-    serve(socket.socket(fileno=web), exporter.text, framework.spawn, options.token)
+    serve(socket.socket(fileno=web), exporter.scrape, framework.spawn, options.token)
     if options.control:
         serve_control(options.control, controller.answer, framework.spawn)
     framework.listen(switchboard, switches, door)

@@ -10,14 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from pricing.network import Network
 
 TICK_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Upper ends of the tick durations' histogram, s."""
+
+SUFFIXES = ("bytes_per_second", "work_per_second", "seconds", "ratio")
+"""Units as names end with them, which OpenMetrics asks for; what has none of them is a plain number."""
 
 Sample = tuple[tuple[str, ...], float | None]
 Line = Mapping[str, Any]
@@ -69,6 +73,11 @@ class Declared:
     labels: tuple[str, ...]
     read: Read | None = None
 
+    @property
+    def suffix(self) -> str:
+        """The unit that the name ends with; empty for plain numbers."""
+        return next((suffix for suffix in SUFFIXES if self.name.endswith(f"_{suffix}")), "")
+
 
 def _links(key: str) -> Read:
     def samples(seen: Snapshot) -> Iterator[Sample]:
@@ -94,6 +103,11 @@ def _sessions(key: str) -> Read:
     return samples
 
 
+def _stranded(seen: Snapshot) -> Iterator[Sample]:
+    for name in seen.line.get("served", {}):
+        yield (name,), float(name in seen.line["stranded"])
+
+
 def _splits(key: str) -> Read:
     def samples(seen: Snapshot) -> Iterator[Sample]:
         for name, split in seen.line.get(key, {}).items():
@@ -112,6 +126,16 @@ def _dropped(seen: Snapshot) -> Iterator[Sample]:
 def _refused(seen: Snapshot) -> Iterator[Sample]:
     for kind, count in sorted(seen.refused.items()):
         yield (kind,), count
+
+
+def _bytes(read: Read) -> Read:
+    """In Prometheus' base unit what is bit/s everywhere else."""
+
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        for labels, value in read(seen):
+            yield labels, None if value is None else value / 8
+
+    return samples
 
 
 def _value(key: str) -> Read:
@@ -141,7 +165,14 @@ def _policy(seen: Snapshot) -> Iterator[Sample]:
 _LINK, _SERVER, _SESSION, _SPLIT = ("src", "dst"), ("server",), ("session",), ("session", "route")
 
 METRICS: tuple[Declared, ...] = (
-    Declared("wardrop_link_load_bits_per_second", "gauge", "Load of a link, measured", "bit/s", _LINK, _links("load")),
+    Declared(
+        "wardrop_link_load_bytes_per_second",
+        "gauge",
+        "Load of a link, measured",
+        "byte/s",
+        _LINK,
+        _bytes(_links("load")),
+    ),
     Declared(
         "wardrop_link_utilization_ratio", "gauge", "Load of a link by its capacity", "1", _LINK, _links("utilization")
     ),
@@ -187,20 +218,28 @@ METRICS: tuple[Declared, ...] = (
         _sessions("served"),
     ),
     Declared(
-        "wardrop_session_offered_bits_per_second",
+        "wardrop_session_stranded",
         "gauge",
-        "What a session offers at its ingress",
-        "bit/s",
+        "1 while failures cut a session off, 0 while they do not",
+        "1",
         _SESSION,
-        _sessions("offered"),
+        _stranded,
     ),
     Declared(
-        "wardrop_session_delivered_bits_per_second",
+        "wardrop_session_offered_bytes_per_second",
+        "gauge",
+        "What a session offers at its ingress",
+        "byte/s",
+        _SESSION,
+        _bytes(_sessions("offered")),
+    ),
+    Declared(
+        "wardrop_session_delivered_bytes_per_second",
         "gauge",
         "What of a session leaves the last switches",
-        "bit/s",
+        "byte/s",
         _SESSION,
-        _sessions("delivered"),
+        _bytes(_sessions("delivered")),
     ),
     Declared(
         "wardrop_session_measurement_age_seconds",
@@ -278,7 +317,7 @@ class Exporter(Collector):
                 yield self._histogram(metric)
                 continue
             make = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
-            family = make(metric.name, metric.help, labels=metric.labels)
+            family = make(metric.name, metric.help, labels=metric.labels, unit=metric.suffix)
             for labels, value in metric.read(seen):
                 if value is not None:
                     family.add_metric(labels, value)
@@ -287,13 +326,14 @@ class Exporter(Collector):
     def _histogram(self, metric: Declared) -> Metric:
         bounds = [*map(str, TICK_BUCKETS), "+Inf"]
         reached = [sum(self.totals.tick_s[: place + 1]) for place in range(len(bounds))]
-        family = HistogramMetricFamily(metric.name, metric.help)
+        family = HistogramMetricFamily(metric.name, metric.help, unit=metric.suffix)
         family.add_metric([], list(zip(bounds, reached, strict=True)), self.totals.tick_sum)
         return family
 
-    def text(self) -> bytes:
-        """The answer to a scrape, in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def scrape(self, accept: str = "") -> tuple[str, bytes]:
+        """Content type and text of the answer to a scrape; OpenMetrics, which has units, for who accepts it."""
+        encode, content_type = choose_encoder(accept)
+        return content_type, encode(self._registry)
 
 
 def table() -> str:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
 
 def serve(
-    server: socket.socket, text: Callable[[], bytes], spawn: Callable[..., None], token: str | None = None
+    server: socket.socket,
+    scrape: Callable[[str], tuple[str, bytes]],
+    spawn: Callable[..., None],
+    token: str | None = None,
 ) -> None:
     """Answer scrapes at a listening socket, those that carry the token where there is one; returns at once."""
 
@@ -25,9 +26,10 @@ def serve(
             known = not token or secrets.compare_digest(given, f"Bearer {token}".encode())
             found = self.path.split("?")[0] == "/metrics"
             said = b"the metrics are at /metrics\n" if known else b"Authorization: Bearer TOKEN is needed\n"
-            body = text() if known and found else said
+            accept = self.headers.get("Accept", "")
+            kind, body = scrape(accept) if known and found else ("text/plain", said)
             self.send_response((200 if found else 404) if known else 401)
-            self.send_header("Content-Type", CONTENT_TYPE_LATEST if known and found else "text/plain")
+            self.send_header("Content-Type", kind)
             if not known:
                 self.send_header("WWW-Authenticate", "Bearer")
             self.send_header("Content-Length", str(len(body)))

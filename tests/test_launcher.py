@@ -222,6 +222,18 @@ def test_installs_what_is_missing_and_says_so(rooted: Machine) -> None:
     assert messages.startswith("wardrop: Debian packages to install: curl mininet\n")
 
 
+def test_a_service_that_only_tests_need_stays_off(rooted: Machine) -> None:
+    rooted.stub("apt-get", APT)
+    rooted.stub("systemctl", '#!/usr/bin/env bash\necho "systemctl $*" >>"$LOG"\n')
+    rooted.run("demo")
+    assert not rooted.calls("systemctl")
+    rooted.log.unlink()
+    rooted.run("test")
+    calls = [call for call in rooted.calls("") if call.startswith(("systemctl", "apt-get"))]
+    assert calls[0] == "systemctl mask prometheus.service"
+    assert "prometheus" in calls[1]
+
+
 def test_updates_package_lists_only_when_needed(rooted: Machine) -> None:
     rooted.stub("apt-get", APT)
     assert rooted.run("setup", STALE="1")[0] == 0

@@ -217,7 +217,7 @@ def test_packets_arrive_and_answers_come_back(framework: str, tmp_path: Path) ->
             assert switch.inside("curl", "-sS", "http://10.9.0.1/", host=client).strip() in ("east", "west")
 
             text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
-            assert 'wardrop_link_load_bits_per_second{dst="b",src="a"}' in text
+            assert 'wardrop_link_load_bytes_per_second{dst="b",src="a"}' in text
             assert "shortest-path" in ask(tmp_path / "control.sock", {"policy": "shortest"})["error"]
             command = ["ip", "netns", "exec", client, sys.executable, "-c"]
             pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -166,14 +166,14 @@ def test_the_control_socket_answers_and_refuses() -> None:
 def test_metrics_are_those_declared_and_go_with_what_they_describe() -> None:
     controller, *_ = make()
     controller.start()
-    text = controller.exporter.text().decode()
+    text = controller.exporter.scrape()[1].decode()
     names = set(re.findall(r"^# TYPE (\S+)", text, re.M))
     assert names == {metric.name for metric in METRICS}
     assert 'wardrop_split_decided_ratio{route="b>a@west",session="from-b"} 0.5' in text
     assert "NaN" not in text
     controller.wanted = POLICIES["shortest-path"]
     controller.tick()
-    assert controller.exporter.text().decode().count("wardrop_split_decided_ratio{") == 1
+    assert controller.exporter.scrape()[1].decode().count("wardrop_split_decided_ratio{") == 1
     assert all(metric.name in table() for metric in METRICS)
 
 

@@ -94,8 +94,8 @@ def test_a_run_is_watched_and_changed(address: str) -> None:
 
         def silent() -> bool:
             return browser.scraped(
-                read(f"{METRICS}/metrics"), "wardrop_link_load_bits_per_second", src="Denver", dst="KansasCity"
-            ) < 1e4  # fmt: skip
+                read(f"{METRICS}/metrics"), "wardrop_link_load_bytes_per_second", src="Denver", dst="KansasCity"
+            ) < 1e3  # fmt: skip
 
         eventually("a cut cable carries nothing", silent)
         page.get_by_role("button", name="Heal the cable").click()

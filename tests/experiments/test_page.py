@@ -77,14 +77,14 @@ def test_a_link_failed_by_a_click_turns_and_the_splits_move(page: Page, run: Mad
 def test_the_numbers_are_those_of_the_metrics(page: Page, run: MadeUpRun, place: int) -> None:
     exporter = Exporter(run.feed.network)
     exporter.line = last(run)
-    text = exporter.text().decode()
+    text = exporter.scrape()[1].decode()
     link = run.feed.network.links[place]
     browser.click_link(page, f"{link.src}>{link.dst}")
     expect(page.locator("#detail h2")).to_have_text(f"{link.src} → {link.dst}")
     shown = browser.facts(page)
     labels = {"src": link.src, "dst": link.dst}
     used = browser.scraped(text, "wardrop_link_utilization_ratio", **labels)
-    load = browser.scraped(text, "wardrop_link_load_bits_per_second", **labels)
+    load = 8 * browser.scraped(text, "wardrop_link_load_bytes_per_second", **labels)
     price = browser.scraped(text, "wardrop_link_price_seconds", **labels)
     assert shown["utilization"] == f"{used:.3f}"
     assert shown["load"].startswith(f"{load / 1e6:.2f} Mbit/s")
