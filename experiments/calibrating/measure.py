@@ -2,7 +2,8 @@
 
 | step | what it tells |
 |---|---|
-| buckets | what a full link carries with buckets of several sizes: the smallest that loses next to nothing is taken |
+| buckets | waits at one utilization with buckets of several sizes: the one that is nearest to Lindley is taken |
+| capacity | what a full link carries with it |
 | base | what a packet takes that meets no queue, over one link and over three |
 | pace | how many packets a second this machine sends on time and delivers |
 | laws | waits at rising utilization: M/M/1, M/D/1, two classes by Cobham, and through Mininet's `TCLink` |
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from experiments.calibrating.bed import CAPACITY, Bed, Stream, Trace, steps
-from experiments.calibrating.theory import Point, base_delays, carried, points
+from experiments.calibrating.theory import WARM_UP_S, Point, base_delays, carried, points
 from experiments.result.estimate import Estimate
 from experiments.running.machine import BAD_SHARE
 from pricing.errors import MeasurementError
@@ -35,8 +36,8 @@ SMALL = SizeLaw("fixed", 60.0)
 GAP_S = 0.5
 """Silence between two steps, in which queues drain."""
 
-ENOUGH = 0.995
-"""Share of its capacity that a link with a good bucket carries (ours)."""
+BUSY = 0.85
+"""Utilization at which buckets are tried (ours)."""
 
 TRIES = 3
 """How often the base delay is measured until a second is quiet (ours)."""
@@ -65,8 +66,8 @@ class Plan:
     ----------
     bursts : sequence of float
         Buckets to try, in seconds of the link.
-    burst_s, base_s, pace_s : float
-        Length of a try, of the light streams, and of each pace.
+    burst_s, full_s, base_s, pace_s : float
+        Length of a try, of a full link, of the light streams, and of each pace.
     paces : sequence of float
         Packets/s.
     utilizations : mapping of utilization to s
@@ -76,6 +77,7 @@ class Plan:
 
     bursts: Sequence[float]
     burst_s: float
+    full_s: float
     base_s: float
     pace_s: float
     paces: Sequence[float]
@@ -85,7 +87,8 @@ class Plan:
 
 FULL = Plan(
     bursts=(10e-6, 25e-6, 50e-6, 75e-6, 100e-6),
-    burst_s=2.0,
+    burst_s=3.0,
+    full_s=2.0,
     base_s=6.0,
     pace_s=1.0,
     paces=(1000.0, 2000.0, 4000.0, 8000.0, 12_000.0),
@@ -95,7 +98,8 @@ FULL = Plan(
 
 QUICK = Plan(
     bursts=(25e-6, 50e-6, 100e-6),
-    burst_s=1.0,
+    burst_s=1.5,
+    full_s=1.0,
     base_s=2.0,
     pace_s=0.6,
     paces=(1000.0, 4000.0, 8000.0),
@@ -111,7 +115,8 @@ class Found:
     Parameters
     ----------
     calibration : Calibration
-    buckets : list of {`burst_seconds`, `carried_ratio`}
+    buckets : list of {`burst_seconds`, `difference_s`}
+        Measured mean wait less Lindley's, with each.
     base : mapping of way to Estimate
         Over one link (`near`) and three (`far`), s.
     paces : list of {`asked`, `sent`, `late_p99_s`, `delivered`, `delay_p50_s`, `delay_p99_s`, `held`}
@@ -123,7 +128,7 @@ class Found:
     """
 
     calibration: Calibration
-    buckets: list[dict[str, float]]
+    buckets: list[dict[str, Any]]
     base: Mapping[str, Estimate]
     paces: list[dict[str, Any]]
     points: list[Point]
@@ -174,24 +179,24 @@ class Calibrator:
     def run(self) -> Found:
         """All steps, in their order."""
         buckets = self._buckets()
-        best = next(
-            (b for b in buckets if b["carried_ratio"] >= ENOUGH), max(buckets, key=lambda b: b["carried_ratio"])
-        )
-        self.bed.shape(shaping(self.bed.link, self.bed.interface, False, 1, best["burst_seconds"]))
+        known = [bucket for bucket in buckets if bucket["difference_s"]["value"] is not None]
+        best = min(known, key=lambda bucket: abs(bucket["difference_s"]["value"]), default=buckets[0])["burst_seconds"]
+        self.bed.shape(shaping(self.bed.link, self.bed.interface, False, 1, best))
+        capacity_ratio = self._capacity() / CAPACITY
         base = self._base()
         link_s = max(0.0, (base["far"].value - base["near"].value) / 2)
         calibration = Calibration(
-            burst_seconds=best["burst_seconds"],
+            burst_seconds=best,
             ends_s=max(0.0, base["near"].value - link_s),
             link_s=link_s,
-            capacity_ratio=best["carried_ratio"],
+            capacity_ratio=capacity_ratio,
             machine=this_machine(self.bed.emulation.plant.datapath),
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         paces = self._paces()
         found = self._law("M/M/1", EXPONENTIAL, 1, self.plan.utilizations)
         found += self._law("M/D/1", FIXED, 1, self.plan.utilizations)
-        self.bed.shape(shaping(self.bed.link, self.bed.interface, False, 2, best["burst_seconds"]))
+        self.bed.shape(shaping(self.bed.link, self.bed.interface, False, 2, best))
         found += self._law("Cobham", EXPONENTIAL, 2, self.plan.utilizations)
         self.bed.shape([line.format(self.bed.interface, round(CAPACITY)) for line in TCLINK])
         tclink = self._law("M/M/1", EXPONENTIAL, 1, self.plan.tclink)
@@ -205,27 +210,38 @@ class Calibrator:
         self.excluded, self.seconds = self.excluded + len(lost), self.seconds + seconds
         return traces
 
-    def _buckets(self) -> list[dict[str, float]]:
-        """What a link carries that is offered too much, with each bucket."""
+    def _buckets(self) -> list[dict[str, Any]]:
+        """How far waits are from Lindley's with each bucket, which is changed while the link is idle."""
         self.say("buckets")
         bursts = list(self.plan.bursts)
-        law, share, windows = steps([(self.plan.burst_s, 1.0)] * len(bursts), 2 * GAP_S)
-        rate = OVERFULL * share * CAPACITY / FIXED.frame_moments[0]
-        stream = Stream("near", rate, FIXED, replace(law, law="deterministic"))
+        law, mean, windows = steps([(self.plan.burst_s, BUSY)] * len(bursts), GAP_S)
         left = list(range(len(bursts)))
         self.bed.shape(shaping(self.bed.link, self.bed.interface, False, 1, bursts[0]))
 
         def attend(elapsed: float) -> None:
-            while left and elapsed > windows[left[0]][0] - 0.2:
+            while left and elapsed > windows[left[0]][0] - GAP_S / 3:
                 burst = max(1, round(CAPACITY * bursts[left.pop(0)] / 8))
                 self.bed.tc(
                     f"class change dev {self.bed.interface} parent 1: classid 1:1 "
                     f"htb rate {round(CAPACITY)}bit burst {burst} cburst {burst} quantum {FRAME}"
                 )
 
-        (trace,) = self._send([stream], windows[len(bursts) - 1][1] + GAP_S, attend)
-        ratios = [carried(trace, (windows[i][0] + 0.2, windows[i][1])) / CAPACITY for i in range(len(bursts))]
-        return [{"burst_seconds": b, "carried_ratio": r} for b, r in zip(bursts, ratios, strict=True)]
+        stream = Stream("near", mean * CAPACITY / FIXED.frame_moments[0], FIXED, law)
+        traces = self._send([stream], windows[len(bursts) - 1][1] + GAP_S, attend)
+        tried = [points("M/D/1", traces, {BUSY: windows[i]}, CAPACITY)[0] for i in range(len(bursts))]
+        return [
+            {"burst_seconds": burst, "difference_s": point.difference.as_json()}
+            for burst, point in zip(bursts, tried, strict=True)
+        ]
+
+    def _capacity(self) -> float:
+        """bit/s that the link carries when more is offered; its nominal capacity where too little came to tell."""
+        self.say("capacity")
+        rate = OVERFULL * CAPACITY / FIXED.frame_moments[0]
+        stream = Stream("near", rate, FIXED, ArrivalLaw("deterministic"))
+        (trace,) = self._send([stream], self.plan.full_s)
+        found = carried(trace, (WARM_UP_S, self.plan.full_s))
+        return found if math.isfinite(found) else CAPACITY
 
     def _base(self) -> dict[str, Estimate]:
         self.say("base delay")
