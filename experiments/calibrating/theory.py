@@ -155,8 +155,8 @@ def points(
                     asked=asked,
                     utilization=float(sum(share.sum() for share in shares) / length),
                     predicted=mean(waits[counted]),
-                    measured=mean(delay[counted] - base.value),
-                    difference=mean(delay[counted] - base.value - waits[counted]),
+                    measured=_less(mean(delay[counted]), base),
+                    difference=_less(mean(delay[counted] - waits[counted]), base),
                     base=base,
                     formula=float(formulas[k]),
                     packets=int(mine.sum()),
@@ -185,6 +185,11 @@ def finds_idle(arrivals: FloatArray, services: FloatArray) -> NDArray[np.bool_]:
     """Whether each packet finds the link idle for `IDLE_S` or longer; arrays of shape (N,), by arrival, s."""
     ends = arrivals + lindley(arrivals, services) + services
     return np.concatenate([[True], arrivals[1:] >= ends[:-1] + IDLE_S])[: len(arrivals)]
+
+
+def _less(delay: Estimate, base: Estimate) -> Estimate:
+    """What is left of a mean delay without the base delay: the interval is that of both."""
+    return Estimate(delay.value - base.value, math.hypot(delay.ci95, base.ci95), delay.n)
 
 
 def carried(trace: Trace, window: tuple[float, float], slice_s: float = 0.1) -> float:
