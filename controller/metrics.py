@@ -286,6 +286,22 @@ METRICS: tuple[Declared, ...] = (
         _value("kkt_residual"),
     ),
     Declared(
+        "wardrop_running_gap_ratio",
+        "gauge",
+        "Gap of the running network to the least mean delay, by its measured loads",
+        "1",
+        (),
+        _value("running_gap"),
+    ),
+    Declared(
+        "wardrop_running_residual_ratio",
+        "gauge",
+        "Part of what all traffic pays that it would save on the cheapest routes, by its measured loads",
+        "1",
+        (),
+        _value("running_residual"),
+    ),
+    Declared(
         "wardrop_objective_seconds", "gauge", "Mean delay of the allocation by the model", "s", (), _value("objective")
     ),
     Declared("wardrop_optimum_seconds", "gauge", "Least mean delay by the model", "s", (), _value("optimum")),

@@ -27,7 +27,7 @@ from controller.rules import Delta, RuleSet, diff, doubted, doubted_at
 from controller.slots import deal
 from pricing.admission import LIMIT, admitted
 from pricing.errors import WardropError
-from pricing.joint.certificate import certify
+from pricing.joint.certificate import certify, certify_loads
 from pricing.joint.optimum import optimum
 from pricing.network import Allocation
 from pricing.outage import NOTHING, Outage, Remains
@@ -39,7 +39,9 @@ from pricing.values import Decision, FloatArray, Loads
 SMOOTHING = 0.2
 """Part of a new tick in the realised splits: a mean over some five ticks."""
 
-NO_VERDICT: dict[str, float | None] = dict.fromkeys(("gap", "kkt_residual", "objective", "optimum"))
+VERDICT = ("gap", "kkt_residual", "objective", "optimum", "running_gap", "running_residual")
+
+NO_VERDICT: dict[str, float | None] = dict.fromkeys(VERDICT)
 """What is said of an allocation that cannot be judged."""
 
 
@@ -61,6 +63,8 @@ class State:
         What does not work. The decision, and the prices in it, are of what remains.
     best : Allocation, optional
         The last optimum, from which the next is found quickly.
+    seen : Loads, optional
+        Measured loads, smoothed over some five ticks; none before all links and servers were measured.
     """
 
     tick: int
@@ -77,6 +81,7 @@ class State:
     silences: Mapping[str, health.Silence] = field(default_factory=dict)
     outage: Outage = NOTHING
     best: Allocation | None = None
+    seen: Loads | None = None
 
     @property
     def offered(self) -> FloatArray:
@@ -128,6 +133,17 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[he
         carried=carried,
         silences=health.silences(fabric, state.silences, meter, dead),
     )
+
+
+def _smoothed(seen: Loads | None, measured: Measured) -> Loads | None:
+    """Loads as they were measured, a mean over some five ticks; unknown is never zero."""
+    if not (np.isfinite(measured.link_ages).all() and np.isfinite(measured.server_ages).all()):
+        return None
+    now = measured.loads
+    if seen is None:
+        return now
+    links, servers = seen.links, seen.servers
+    return Loads(links + SMOOTHING * (now.links - links), servers + SMOOTHING * (now.servers - servers), now.offered)
 
 
 def plan(fabric: Fabric, state: State) -> Plan:
@@ -248,6 +264,10 @@ def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]
         witness = best.allocation
         verdict = verdict | {"optimum": finite(best.certificate.primal)}
     certificate = certify(left.network, left.restricted(state.decision.allocation), offered, witness)
+    if state.seen is not None:
+        bound = verdict["optimum"] if verdict["optimum"] is not None else -math.inf
+        running = certify_loads(left.network, replace(left.loads(state.seen), offered=offered), bound)
+        verdict |= {"running_gap": finite(running.gap), "running_residual": finite(running.wardrop_residual)}
     return replace(state, best=witness), verdict | {
         "gap": finite(certificate.gap),
         "kkt_residual": finite(certificate.kkt_residual),

@@ -12,11 +12,12 @@ from small_networks import PAPER_RATES, PAPER_SERVERS, abilene, anycast, cables,
 
 from pricing.delay import mm1
 from pricing.errors import Infeasible
-from pricing.joint.certificate import certify, dual_bound
+from pricing.joint.certificate import certify, certify_loads, dual_bound
 from pricing.joint.feasible import least_top_utilization
 from pricing.joint.optimum import optimum
 from pricing.joint.reference import reference_objective
 from pricing.network import Link, Network, Node, Server
+from pricing.policy import nominal_loads
 from pricing.problem import evaluate, make_allocation, problem_of
 from pricing.routes import nearest_routes
 from pricing.shortest import equal_cost, shortest_path
@@ -266,3 +267,27 @@ def test_an_optimum_as_witness_tells_the_true_gap() -> None:
     assert certify(net, near).gap > 2 * true
     assert certify(net, near, witness=best.allocation).gap == pytest.approx(true, rel=1e-3)
     assert certify(net, best.allocation, witness=best.allocation).gap <= 1e-8
+
+
+@pytest.mark.parametrize("rho", [0.4, 0.9])
+def test_many_sessions_have_the_same_optimum(rho: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = abilene(rho)
+    few = optimum(net)
+    monkeypatch.setattr("pricing.joint.optimum.MANY", 1)
+    many = optimum(net)
+    assert many.certificate.primal == pytest.approx(few.certificate.primal, rel=1e-7)
+    assert many.certificate.gap < 1e-7
+
+
+def test_loads_alone_tell_how_far_a_running_network_is_from_equilibrium() -> None:
+    net = abilene(0.75)
+    best, start = optimum(net), shortest_path(net)
+    settled = certify_loads(net, nominal_loads(net, best.allocation))
+    assert settled.wardrop_residual < 1e-6
+    assert settled.gap < 1e-6
+    seen, known = certify_loads(net, nominal_loads(net, start), best.certificate.primal), certify(net, start)
+    assert seen.wardrop_residual == pytest.approx(known.wardrop_residual)
+    assert seen.primal == pytest.approx(known.primal)
+    assert seen.gap == pytest.approx(known.primal / best.certificate.primal - 1)
+    full = nominal_loads(net, start)
+    assert certify_loads(net, replace(full, servers=2 * full.servers)).gap == np.inf
