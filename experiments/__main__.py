@@ -11,6 +11,7 @@ import experiments.commands.run
 import experiments.commands.scenarios
 import experiments.commands.security
 import experiments.commands.studies
+import experiments.commands.sweep
 import experiments.commands.watch  # noqa: F401  each adds its commands
 from experiments.commands.cli import main
 

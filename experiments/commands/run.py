@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from experiments.running.phase import PhaseLog
     from topologies.scenario import Scenario
 
-SETTLE_S = {"joint-distributed": 60.0}
-"""Time that a policy is given to settle: it iterates, a round a tick (ours)."""
-
-SETTLE_OTHERS_S = 15.0
-"""Time for the queues of a policy that decides at once (ours)."""
-
 FrameworkOption = Annotated[str, typer.Option("--framework", metavar="F", help="os-ken or ryu.")]
 MetricsOption = Annotated[str, typer.Option("--metrics", metavar="HOST:PORT", help="Where Prometheus scrapes.")]
 OpenflowOption = Annotated[
@@ -75,7 +69,7 @@ def demo(
         duration,
         seed,
         None,
-        _options(framework, metrics, openflow, None, wait, token),
+        options_of(framework, metrics, openflow, None, wait, token),
         page,
         token,
     )
@@ -102,7 +96,7 @@ def validate(
     """Run policies (P[,P2...]) on the same packets and hold what is measured against what theory predicts."""
     policies = [name.strip() for name in policy.split(",") if name.strip()]
     found = _validate(
-        scenario, policies, duration, seed, load, _options(framework, metrics, openflow, tick, wait, token)
+        scenario, policies, duration, seed, load, options_of(framework, metrics, openflow, tick, wait, token)
     )
     if out is None:
         from experiments.pages.report import table
@@ -139,7 +133,7 @@ def run_scenario(
     try:
         if cli:
             with (
-                campaign(chosen, policy, _options(framework, metrics, openflow, tick, wait, token)) as up,
+                campaign(chosen, policy, options_of(framework, metrics, openflow, tick, wait, token)) as up,
                 up.traffic(seed),
             ):
                 up.emulation.cli()
@@ -148,7 +142,7 @@ def run_scenario(
             _page(chosen, page, token) as feed,
             LiveView(chosen.network, chosen.title) as view,
             campaign(
-                chosen, policy, _options(framework, metrics, openflow, tick, wait, token), _shown_in(view, feed)
+                chosen, policy, options_of(framework, metrics, openflow, tick, wait, token), _shown_in(view, feed)
             ) as up,
             up.traffic(seed) as traffic,
         ):
@@ -168,9 +162,16 @@ def clean() -> None:
     console().print(f"cleared {', '.join(cleared)}" if cleared else "nothing to clear")
 
 
-def _options(
+def options_of(
     framework: str, metrics: str, openflow: str, tick: float | None, wait: float, token: str | None
 ) -> Options:
+    """How a network is brought up, from the command line's options.
+
+    Raises
+    ------
+    WardropError
+        When the framework is none of the two.
+    """
     from experiments.running.campaign import Options
 
     if framework not in ("os-ken", "ryu"):
@@ -224,15 +225,14 @@ def _validate(
 def _phases(
     chosen: Scenario, policies: list[str], duration: float, seed: int, options: Options, feed: Feed
 ) -> tuple[Campaign, list[PhaseLog]]:
-    from experiments.running.campaign import campaign
+    from experiments.running.campaign import campaign, settling
     from experiments.running.live import LiveView
 
     with (
         LiveView(chosen.network, chosen.title) as view,
         campaign(chosen, policies[0], options, _shown_in(view, feed)) as up,
     ):
-        settle = {policy: SETTLE_S.get(policy, SETTLE_OTHERS_S) for policy in policies}
-        return up, [up.run(policy, seed, settle[policy], duration) for policy in policies]
+        return up, [up.run(policy, seed, settling(policy), duration) for policy in policies]
 
 
 def _account(
@@ -240,6 +240,7 @@ def _account(
 ) -> dict[str, Any]:
     from experiments.result.assemble import Account, report
     from experiments.result.verdicts import verdicts
+    from experiments.running.campaign import ITERATES
     from experiments.running.machine import BAD_SHARE, versions
 
     accounts = [Account(up.network, up.emulation.plant, log, up.emulation.calibration) for log in logs]
@@ -251,7 +252,7 @@ def _account(
     found = report(accounts, chosen.name, seed, "bin/wardrop " + shlex.join(sys.argv[1:]), machine)
     for account, entry in zip(accounts, found["runs"], strict=True):
         baseline = accounts[0] if account is not accounts[0] else None
-        entry["verdicts"] = verdicts(account, baseline, account.log.policy in SETTLE_S)
+        entry["verdicts"] = verdicts(account, baseline, account.log.policy in ITERATES)
     found["elapsed_s"] = time.monotonic() - began
     return found
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.cells import Result, Store, cluster, run
 from experiments.pages.paper import Column, Page, Picture, Section, Table, Value
 from experiments.pages.style import HUES
-from experiments.papers.cells import Result, Store, cluster, run
 from experiments.papers.multicast_cells import (
     COSTS_D,
     DELAYED,

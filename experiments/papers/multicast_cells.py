@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.papers.cells import Result
+from experiments.cells import Result
 from experiments.result import estimate
 from pricing.multicast.backpressure import dcnc, egdcnc, gdcnc, gdcnc_r
 from pricing.multicast.instance import Instance

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.papers.cells import Result
+from experiments.cells import Result
 from experiments.papers.multicast_cells import COSTS_D, RATES_D, STABLE, Cell, Name
 from experiments.papers.multicast_speed import Cost
 from experiments.result.estimate import Estimate, Verdict, replications

@@ -32,6 +32,12 @@ from topologies.turns import turn
 OPEN_END_S = 3600.0
 """Length of the traffic of a network that is kept up (ours)."""
 
+ITERATES = frozenset({"joint-distributed"})
+"""Policies that go a round a tick, and so take a while to settle."""
+
+SETTLE_ITERATING_S, SETTLE_S = 60.0, 15.0
+"""Time to settle before anything is measured: for policies that iterate, and for the queues of the others (ours)."""
+
 REPEATS = 2
 """How often a phase is run again because the machine was not quiet."""
 
@@ -147,6 +153,11 @@ class Campaign:
             policy = new[-1]["policy"] if new else policy
             self.progress(policy, time.monotonic() - began, 0.0, new)
             time.sleep(0.1)
+
+
+def settling(policy: str) -> float:
+    """Seconds that a policy is given before anything is measured."""
+    return SETTLE_ITERATING_S if policy in ITERATES else SETTLE_S
 
 
 def late_by_second(log: PhaseLog) -> list[dict[int, float]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from experiments.papers.cells import Result, Store, cluster, run
+from experiments.cells import Result, Store, cluster, run
 from pricing.errors import WardropError
 
 

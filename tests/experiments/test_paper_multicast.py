@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from experiments.cells import Result
 from experiments.pages import paper as page
 from experiments.papers import multicast
-from experiments.papers.cells import Result
 from experiments.papers.multicast_cells import (
     FULL,
     QUICK,

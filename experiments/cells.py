@@ -1,9 +1,11 @@
-"""A grid of simulations on Dask: cells that stay on disk when they are done, and are not computed again.
+"""A grid of computations: cells that stay on disk when they are done, and are not computed again.
 
 A **cell** is a value that says all about one computation; `Store` keeps the result of each in a file of its own, named
 after its content. A result is written by the process that asked, as soon as it comes: to a new file that is then given
-its name, so a reader never meets half of one. A worker that dies takes with it only what it was at, and the scheduler
-gives that to another; a run that is cut off goes on where it was.
+its name, so a reader never meets half of one. A run that is cut off goes on where it was.
+
+`run` computes on Dask: a worker that dies takes with it only what it was at, and the scheduler gives that to another.
+`run_here` computes one after the other in this process: what measures packets must have the machine to itself.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    # No page of its own, no port of it: it is not asked for, and it would be one more thing to be in the way.
+    # Its own page is not asked for; on any free port it is in nobody's way.
     dask.config.set({"distributed.scheduler.allowed-failures": RETRIES, "distributed.logging.distributed": "error"})
     if scheduler:
         try:
@@ -95,7 +97,7 @@ def cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
             yield client
         return
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as local,
         Client(local) as client,
     ):
         yield client
@@ -124,9 +126,8 @@ def run(
     """
     from distributed import as_completed
 
-    found = {cell: kept for cell in cells if (kept := store.get(cell)) is not None}
+    found, missing = _kept(store, cells)
     told(len(found), len(cells))
-    missing = [cell for cell in dict.fromkeys(cells) if cell not in found]
     # Results live on disk: Dask must neither remember nor spill them, and equal cells are computed once.
     futures = {client.submit(compute, cell, pure=False, retries=RETRIES): cell for cell in missing}
     failed: BaseException | None = None
@@ -144,3 +145,22 @@ def run(
     if failed is not None:
         raise WardropError(f"a simulation of the grid failed: {failed!r}; what was finished is kept") from failed
     return found
+
+
+def run_here(
+    store: Store, cells: Sequence[Cell], compute: Callable[[Any], Result], told: Callable[[int, int], None]
+) -> Mapping[Any, Result]:
+    """Results of all cells as `run` has them, those that are missing computed in order; the first error ends it."""
+    found, missing = _kept(store, cells)
+    told(len(found), len(cells))
+    for cell in missing:
+        found[cell] = compute(cell)
+        store.put(cell, found[cell])
+        told(len(found), len(cells))
+    return found
+
+
+def _kept(store: Store, cells: Sequence[Cell]) -> tuple[dict[Any, Result], list[Cell]]:
+    """What is on disk already, and the cells that are not, each once."""
+    found = {cell: kept for cell in cells if (kept := store.get(cell)) is not None}
+    return found, [cell for cell in dict.fromkeys(cells) if cell not in found]
