@@ -201,6 +201,15 @@ def test_emulation_goes_through_sudo_with_the_environment_made_before(machine: M
     assert machine.calls("sudo") == [f"sudo -- {machine.checkout}/bin/wardrop run abilene --policy joint"]
 
 
+def test_a_sweep_asks_for_root_on_packets_only(machine: Machine) -> None:
+    machine.stub("sudo", SUDO)
+    assert machine.run("sweep", "abilene", "--on", "simulation")[0] == 0
+    assert not machine.calls("sudo")
+    for words in (("--on", "packets"), ("--on=packets",)):
+        assert "'sweep --on packets' needs root" in machine.run("sweep", "abilene", *words)[2]
+    assert len(machine.calls("sudo")) == 2
+
+
 @pytest.fixture
 def rooted(machine: Machine) -> Machine:
     """Root's machine, with every tool but two."""
