@@ -67,6 +67,7 @@ class Controller:
         self.parts: dict[str, float] = {}
         self.state = tick.first_state(fabric, policy)
         self._said: str | None = None
+        self._named: set[str] = set()
         self._log = structlog.get_logger()
 
     def run(self) -> None:
@@ -139,6 +140,9 @@ class Controller:
             raise
         self.parts["install"] = time.monotonic() - began - self.parts["decide"]
         changed = plan.labels is not self.state.labels or plan.deals != self.state.deals
+        for name in sorted(plan.unsplit.keys() - self._named):
+            self._log.warning("heavy", session=name, slots=plan.unsplit[name][:8])
+        self._named |= plan.unsplit.keys()
         self.state = tick.acknowledged(self.state, plan)
         return len(plan.delta), changed
 

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from pricing.joint.tree_kernel import IntArray, compiled
 from pricing.values import FloatArray
 
+POINT = 0.01
+"""Part of a session's traffic by which its split may be off before that is told."""
+
 SLACK = 0.1
 """Part of the empty slots by which a route may have too many or too few before they are dealt again."""
 
@@ -82,6 +85,25 @@ def deal(
     _deal_empty(weights, carried == 0, held)
     result = numbers[held]
     return tuple(before) if (result == old).all() else tuple(result.tolist())
+
+
+def heavy(weights: Mapping[int, float], dealt: Sequence[int], rates: FloatArray) -> list[int]:
+    """The slots that keep a split from coming out as decided, heaviest first; none where it does within `POINT`.
+
+    A flow is in one slot, and a slot on one route. Where a route carries more than a point too much or too little, the
+    slots of more than a point are to blame: no deal of them is exact.
+
+    >>> heavy({1: 0.5, 2: 0.5}, [1, 2], np.array([3.0, 1.0]))
+    [0, 1]
+    >>> heavy({1: 0.75, 2: 0.25}, [1, 2], np.array([3.0, 1.0]))
+    []
+    """
+    total, carried = sum(weights.values()), rates / rates.sum() if rates.sum() else rates
+    numbers = np.array(dealt)
+    off = max(abs(float(carried[numbers == number].sum()) - weight / total) for number, weight in weights.items())
+    if off <= POINT or not rates.sum():
+        return []
+    return [int(slot) for slot in np.argsort(-carried, kind="stable") if carried[slot] > POINT]
 
 
 def _deal_empty(weights: Mapping[int, float], empty: NDArray[np.bool_], held: IntArray) -> None:

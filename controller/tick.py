@@ -24,7 +24,7 @@ from controller.labels import REFUSED, Labels
 from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, read
 from controller.plant import FLOW_PORT, SERVICE_PORT
 from controller.rules import Delta, RuleSet, diff, doubted, doubted_at
-from controller.slots import deal
+from controller.slots import deal, heavy
 from pricing.admission import LIMIT, admitted
 from pricing.errors import WardropError
 from pricing.joint.certificate import certify, certify_loads
@@ -63,6 +63,8 @@ class State:
         What does not work. The decision, and the prices in it, are of what remains.
     best : Allocation, optional
         The last optimum, from which the next is found quickly.
+    unsplit : mapping of session name to slots
+        Slots of sessions whose split cannot come out within a point of what was decided: too heavy, heaviest first.
     seen : Loads, optional
         Measured loads, smoothed over some five ticks; none before all links and servers were measured.
     """
@@ -81,6 +83,7 @@ class State:
     silences: Mapping[str, health.Silence] = field(default_factory=dict)
     outage: Outage = NOTHING
     best: Allocation | None = None
+    unsplit: Mapping[str, list[int]] = field(default_factory=dict)
     seen: Loads | None = None
 
     @property
@@ -97,6 +100,7 @@ class Plan:
     served: Mapping[str, float]
     labels: Labels
     deals: Mapping[str, tuple[int, ...]]
+    unsplit: Mapping[str, list[int]]
     rules: RuleSet
     delta: Delta
 
@@ -166,17 +170,19 @@ def plan(fabric: Fabric, state: State) -> Plan:
     parts = {session.name: float(part) for session, part in zip(left.network.sessions, served, strict=True)}
     allocation = left.completed(decision.allocation, state.decision.allocation if state.decision else None)
     labels = state.labels.given(fabric.under(state.outage).paths(allocation))
-    deals = {}
+    deals, unsplit = {}, {}
     for session in network.sessions:
         part = parts.get(session.name, 1.0)
         split = allocation.splits[session.name]
         weights = {labels.numbers[fabric.there(route)]: part * weight for route, weight in split}
         weights = {number: weight for number, weight in {**weights, REFUSED: 1 - part}.items() if weight > 0}
-        before = state.deals.get(session.name, ())
-        deals[session.name] = deal(weights, fabric.slots, before, slot_rates(fabric, session.name))
+        before, rates = state.deals.get(session.name, ()), slot_rates(fabric, session.name)
+        deals[session.name] = deal(weights, fabric.slots, before, rates)
+        if slots := heavy(weights, deals[session.name], rates):
+            unsplit[session.name] = slots
     rules = compile_rules(fabric.under(state.outage), labels, deals, state.installed)
     delta = diff(rules, state.installed)
-    return Plan(replace(decision, allocation=allocation), parts, labels, deals, rules, delta)
+    return Plan(replace(decision, allocation=allocation), parts, labels, deals, unsplit, rules, delta)
 
 
 def parts_served(left: Remains, state: State) -> tuple[FloatArray, FloatArray]:
@@ -199,7 +205,13 @@ def parts_served(left: Remains, state: State) -> tuple[FloatArray, FloatArray]:
 def acknowledged(state: State, plan: Plan) -> State:
     """The state after every barrier of a plan was answered."""
     return replace(
-        state, decision=plan.decision, served=plan.served, labels=plan.labels, deals=plan.deals, installed=plan.rules
+        state,
+        decision=plan.decision,
+        served=plan.served,
+        labels=plan.labels,
+        deals=plan.deals,
+        installed=plan.rules,
+        unsplit=plan.unsplit,
     )
 
 
@@ -324,6 +336,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         "realised": realised(fabric, state),
         "outage": {"links": sorted(state.outage.links), "servers": sorted(state.outage.servers)},
         "stranded": list(left.stranded),
+        "heavy": {name: len(state.unsplit.get(name, ())) for name in names},
         "dropped": dropped(fabric, state.meter),
         "served": {name: state.served.get(name, 0.0) for name in names},
     }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.hashing import slots_of
-from controller.slots import SLACK, deal, quotas
+from controller.slots import SLACK, deal, heavy, quotas
 
 deal({1: 1.0}, 16, (), np.ones(16))  # compiles, which no deadline of an example allows for
 
@@ -65,3 +65,30 @@ def test_a_hash_alone_would_miss_by_more() -> None:
     plain, rated = np.array(deal({1: 1, 2: 1}, 512)), np.array(deal({1: 1, 2: 1}, 512, (), rates))
     errors = [abs(rates[numbers == 1].sum() / 200 - 0.5) for numbers in (plain, rated)]
     assert errors[1] <= 1 / 200 < errors[0]
+
+
+SPLITS = st.lists(st.integers(1, 99), min_size=8, max_size=8)
+
+
+@settings(deadline=None)
+@given(SPLITS, SPLITS, st.sampled_from([2, 3, 4, 8]), st.integers(0, 1000))
+def test_flow_by_flow_x_points_move_x_points_and_one(old: list[int], new: list[int], routes: int, first: int) -> None:
+    flows, slots = 500, 512
+    slot = slots_of("10.0.0.1", "10.9.0.1", 17, 20000 + first + np.arange(flows), 7000, slots)
+    rates = np.bincount(slot, minlength=slots).astype(float)
+    a, b = (shares(dict(enumerate(map(float, weights[:routes]), 1))) for weights in (old, new))
+    before = deal(a, slots, (), rates)
+    after = deal(b, slots, before, rates)
+    way = np.array(before)[slot], np.array(after)[slot]  # the route of each flow
+    points = sum(abs(a[n] - b[n]) for n in a) / 2
+    assert (way[0] != way[1]).mean() <= points + 0.01
+    for n in b:
+        assert abs((way[1] == n).mean() - b[n]) <= 0.005
+
+
+def test_a_flow_that_no_hash_can_split_is_named() -> None:
+    rates = np.ones(64)
+    rates[7] = 100.0
+    weights = {1: 0.5, 2: 0.5}
+    assert heavy(weights, deal(weights, 64, (), rates), rates)[0] == 7
+    assert heavy({1: 100 / 163, 2: 63 / 163}, deal({1: 100 / 163, 2: 63 / 163}, 64, (), rates), rates) == []
