@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from controller.addresses import enter, is_loopback, listen, parse
 from controller.framework import PACKAGES, load
@@ -40,6 +41,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--certificates", type=Path, metavar="DIR", help="OpenFlow over TLS, with what is in DIR")
     parser.add_argument("--netns", metavar="NAME", help="network namespace to enter (default: the plant's)")
     parser.add_argument("--record", type=Path, metavar="FILE", help="a JSON line a tick")
+    parser.add_argument("--recording", type=Path, metavar="FILE", help="what `bin/wardrop replay` decides again")
+    parser.add_argument("--log", choices=("human", "json"), default="human", help="form of the log")
     parser.add_argument("--control", type=Path, metavar="PATH", help="Unix socket for requests")
     parser.add_argument("--framework", default="os-ken", help=f"{' or '.join(PACKAGES)} (default: %(default)s)")
     return parser.parse_args(argv)
@@ -77,10 +80,11 @@ def run(options: argparse.Namespace) -> None:
     from controller.metrics import Exporter
     from controller.openflow import Switchboard
     from controller.plant import network_from_json, plant_from_json
+    from controller.recording import Recorder
     from controller.web import serve
     from pricing.policy import get_policy
 
-    set_up_log()
+    set_up_log(options.log)
     door = Door(tls(options.certificates) if options.certificates else None, Refusals(), 0)
     switches = listen(openflow, "--openflow")
     network = network_from_json(_text(options.network))
@@ -90,7 +94,8 @@ def run(options: argparse.Namespace) -> None:
     exporter = Exporter(network, door.refusals.counts)
     record = options.record.open("a") if options.record else None
     fabric = Fabric(network, plant, options.slots)
-    controller = Controller(fabric, get_policy(options.policy), switchboard, exporter, options.tick, record)
+    recorder = Recorder(_opened(options.recording), fabric) if options.recording else None
+    controller = Controller(fabric, get_policy(options.policy), switchboard, exporter, options.tick, record, recorder)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: controller.stop())
@@ -123,6 +128,13 @@ def _text(path: Path) -> str:
         return path.read_text()
     except OSError as error:
         raise WardropError(f"{path}: {error.strerror}") from error
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("w")
+    except OSError as error:
+        raise WardropError(f"--recording {path}: {error.strerror}; a file that can be written is accepted") from error
 
 
 def _plant_netns(path: Path) -> str:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 
@@ -22,6 +22,8 @@ from controller import health, tick
 from controller.fabric import Fabric
 from controller.metrics import Exporter
 from controller.openflow import Switchboard
+from controller.recording import Recorder
+from controller.tick import Inputs
 from pricing.errors import MeasurementError, WardropError
 from pricing.outage import Outage
 from pricing.policy import Policy, get_policy
@@ -45,6 +47,8 @@ class Controller:
         Seconds from tick to tick.
     record : text file, optional
         Where each tick leaves its line.
+    recorder : Recorder, optional
+        Keeps what each tick was told, so that it can be decided again.
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class Controller:
         exporter: Exporter,
         period: float,
         record: TextIO | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.fabric = fabric
         self.switchboard = switchboard
         self.exporter = exporter
         self.period = period
         self.record = record
+        self.recorder = recorder
         self.wanted = policy
         self.stopping = False
         self.line: dict[str, Any] = {}
@@ -95,7 +101,7 @@ class Controller:
         self.switchboard.wipe(arrived, INSTALL_TIMEOUT_S)
         self.switchboard.look(arrived, INSTALL_TIMEOUT_S)
         began = time.monotonic()
-        rules, _ = self._carry_out()
+        rules, _ = self._carry_out(Inputs(self.wanted, frozenset(self.switchboard.dead)))
         self._record(began, rules, True, None)
         # What is alive now stays alive; collections need not walk through it in the middle of a tick.
         gc.collect()
@@ -110,34 +116,38 @@ class Controller:
         """One tick, whatever happens in it."""
         began = time.monotonic()
         counts, silent = self.switchboard.counts(self.period)
-        self.parts = {"measure": time.monotonic() - began}
+        now = time.monotonic()
+        self.parts = {"measure": now - began}
         problem: Exception | None = MeasurementError("; ".join(silent)) if silent else None
         if self.switchboard.failures:
             problem = self.switchboard.failures.pop()
-        self.state = tick.learn(self.fabric, self.state, counts, time.monotonic(), self.switchboard.dead)
         arrived = self.switchboard.arrived()
         self.switchboard.look(arrived, self.period)
-        self.state = tick.reconnected(self.state, arrived)
-        if self.wanted is not self.state.policy:
-            self.state = tick.with_policy(self.state, self.wanted)
+        inputs = Inputs(self.wanted, frozenset(self.switchboard.dead), counts, now, tuple(arrived))
+        self.state = tick.informed(self.fabric, self.state, inputs)
         try:
-            rules, changed = self._carry_out()
+            rules, changed = self._carry_out(inputs)
         except Exception as error:  # the last acknowledged rules stand
             self._record(began, 0, False, error)
         else:
             self._record(began, rules, changed, problem)
 
-    def _carry_out(self) -> tuple[int, bool]:
+    def _carry_out(self, inputs: Inputs) -> tuple[int, bool]:
         """Decide and install; the number of rules sent, and whether the meaning of the rules changed."""
-        began = time.monotonic()
-        self._notice(health.outage(self.fabric, self.switchboard.dead, self.state.silences))
-        plan = tick.plan(self.fabric, self.state)
-        self.parts["decide"] = time.monotonic() - began
+        began, plan, problem = time.monotonic(), None, None
         try:
+            self._notice(health.outage(self.fabric, inputs.dead, self.state.silences))
+            plan = tick.plan(self.fabric, self.state)
+            self.parts["decide"] = time.monotonic() - began
             self.switchboard.install(plan.delta, INSTALL_TIMEOUT_S)
-        except Exception:
-            self.state = tick.refused(self.state, plan)
+        except Exception as error:
+            problem = error
+            if plan:
+                self.state = tick.refused(self.state, plan)
             raise
+        finally:
+            if self.recorder:
+                self.recorder.tick(self.state.tick, inputs, plan, problem)
         self.parts["install"] = time.monotonic() - began - self.parts["decide"]
         changed = plan.labels is not self.state.labels or plan.deals != self.state.deals
         for name in sorted(plan.unsplit.keys() - self._named):
@@ -222,9 +232,14 @@ def serve_control(path: Path, answer: Callable[[dict[str, Any]], dict[str, Any]]
     spawn(accept)
 
 
-def set_up_log(stream: TextIO = sys.stderr) -> None:
-    """Log to a stream, a line an event."""
+def set_up_log(form: Literal["human", "json"] = "human", stream: TextIO = sys.stderr) -> None:
+    """Log to a stream, a line an event: for people, or as JSON."""
+    human = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, sort_keys=False)
     structlog.configure(
-        processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.KeyValueRenderer()],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            human if form == "human" else structlog.processors.JSONRenderer(),
+        ],
         logger_factory=structlog.PrintLoggerFactory(stream),
     )

@@ -105,6 +105,39 @@ class Plan:
     delta: Delta
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """All that a tick is told.
+
+    Parameters
+    ----------
+    policy : Policy
+        The one that is wanted.
+    dead : set of Port
+        Ports that are down.
+    counts : mapping of Key to Count
+        Counters of the switches that answered.
+    now : float or None
+        s, on the counters' clock; None before the first counters.
+    arrived : tuple of str
+        Switches that connected since the last tick.
+    """
+
+    policy: Policy
+    dead: frozenset[health.Port] = frozenset()
+    counts: Counts = field(default_factory=dict)
+    now: float | None = None
+    arrived: tuple[str, ...] = ()
+
+
+def informed(fabric: Fabric, state: State, inputs: Inputs) -> State:
+    """The state after what a tick is told, before it decides; never fails."""
+    if inputs.now is not None:
+        state = learn(fabric, state, inputs.counts, inputs.now, inputs.dead)
+    state = reconnected(state, list(inputs.arrived))
+    return state if inputs.policy is state.policy else with_policy(state, inputs.policy)
+
+
 def first_state(fabric: Fabric, policy: Policy) -> State:
     """Before the first tick: nothing installed, nothing measured, sessions taken to offer their nominal rates."""
     return State(0, policy, Labels(), {}, {}, EMPTY, demand.nominal(fabric.network))

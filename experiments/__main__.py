@@ -7,6 +7,7 @@ import experiments.commands.bench
 import experiments.commands.calibrate
 import experiments.commands.market
 import experiments.commands.paper
+import experiments.commands.replay
 import experiments.commands.run
 import experiments.commands.scenarios
 import experiments.commands.security

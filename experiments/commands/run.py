@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,6 +122,9 @@ def run_scenario(
     seed: SeedOption = 1,
     page: PageOption = PAGE,
     token: TokenOption = None,
+    recording: Annotated[
+        Path | None, typer.Option("--recording", metavar="FILE", help="Keep there what `replay` decides again.")
+    ] = None,
 ) -> None:
     """Keep a scenario up, with its traffic, until Ctrl-C."""
     from experiments.running.campaign import campaign
@@ -130,10 +134,11 @@ def run_scenario(
     from topologies import scenario as scenarios
 
     chosen, policy = scenarios.load(scenario, load), get_policy(policy).name
+    options = replace(options_of(framework, metrics, openflow, tick, wait, token), recording=recording)
     try:
         if cli:
             with (
-                campaign(chosen, policy, options_of(framework, metrics, openflow, tick, wait, token)) as up,
+                campaign(chosen, policy, options) as up,
                 up.traffic(seed),
             ):
                 up.emulation.cli()
@@ -141,9 +146,7 @@ def run_scenario(
         with (
             _page(chosen, page, token) as feed,
             LiveView(chosen.network, chosen.title) as view,
-            campaign(
-                chosen, policy, options_of(framework, metrics, openflow, tick, wait, token), _shown_in(view, feed)
-            ) as up,
+            campaign(chosen, policy, options, _shown_in(view, feed)) as up,
             up.traffic(seed) as traffic,
         ):
             changes = Changes(up, traffic, feed)

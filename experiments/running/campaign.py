@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from experiments.running.controller_process import ControllerProcess
@@ -61,6 +62,8 @@ class Options:
         Seconds to wait while another run measures.
     token : str, optional
         What a scrape must carry, beyond the loopback.
+    recording : Path, optional
+        Where the controller keeps what each tick was told.
     """
 
     framework: str = "os-ken"
@@ -69,6 +72,7 @@ class Options:
     tick: float | None = None
     wait: float = 0.0
     token: str | None = None
+    recording: Path | None = None
 
 
 OPTIONS = Options()
@@ -234,5 +238,6 @@ def _arguments(scenario: Scenario, testbed: Testbed, policy: str, options: Optio
         "netns": testbed.name,
         "framework": options.framework,
     }
+    values |= {"recording": options.recording.absolute()} if options.recording else {}
     values |= {"token": options.token} if options.token else {}
     return [f"--{name}={value}" for name, value in values.items()]

@@ -24,7 +24,9 @@ from pricing.problem import evaluate
 
 pytestmark = needed
 
-SQUARE = small.network([("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")], {"east": "c", "west": "d"}, ["a", "b"])
+SQUARE = small.network(
+    [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")], {"east": "c", "west": "d"}, ["a", "b"], flows=30
+)
 CUT = Outage(frozenset({("a", "d"), ("d", "a")}), frozenset())
 UNITS = {
     "byte/s": {"bytes_per_second"},

@@ -1,0 +1,172 @@
+"""Recordings: what each tick was told and what it decided, a JSON line a tick, and the same decided again from it.
+
+A tick is a function of values (`controller.tick`), so a recording needs no packets: its first line holds the network,
+the plant and the versions that decided; each line after it one tick's inputs, whether the switches took the rules, and
+a digest of the decision and of every change that was to be sent. `replayed` runs the same functions on the
+same inputs: equal digests are equal decisions, byte for byte. A recording is all that a report of a bug needs.
+
+    {"recording": "wardrop-recording-1", "network": {...}, "plant": {...}, "slots": 512, "versions": {...}}
+    {"tick": 1, "policy": "joint", "now": 12.5, "dead": [["a", 2]], "arrived": [], "counts":
+     [["out", "a", 1, packets, octets, time], ...], "installed": true, "error": null, "digest": "..."}
+
+`now` is null before the first counters: the first rules are installed at the nominal rates.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from importlib.metadata import version
+from typing import Any, TextIO
+
+from controller import health, tick
+from controller.fabric import Fabric
+from controller.measure import Count
+from controller.plant import network_from_json, network_to_json, plant_from_json
+from controller.tick import Inputs, Plan
+from pricing.errors import MeasurementError, WardropError
+from pricing.policy import get_policy
+
+FORM = "wardrop-recording-1"
+"""What `recording` says in the first line."""
+
+
+def versions() -> dict[str, str]:
+    """What decisions may depend on beside their inputs."""
+    return {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "scipy", "networkx")}}
+
+
+def digest(plan: Plan) -> str:
+    """128 bits of a decision's prices and splits, of what is let in, and of each change of the rules."""
+    decision, found = plan.decision, blake2b(digest_size=16)
+    prices = [decision.prices.links.tolist(), decision.prices.servers.tolist()]
+    splits = [(str(route), route.session, float(weight)) for route, weight in decision.allocation]
+    for part in (prices, splits, sorted(plan.served.items()), *plan.delta):
+        found.update(repr(part).encode() + b"\n")
+    return found.hexdigest()
+
+
+class Recorder:
+    """Writes a recording while ticks go on."""
+
+    def __init__(self, stream: TextIO, fabric: Fabric) -> None:
+        self._stream = stream
+        network = json.loads(network_to_json(fabric.network))
+        head = {"recording": FORM, "network": network, "plant": asdict(fabric.plant), "slots": fabric.slots}
+        self._write({**head, "versions": versions()})
+
+    def tick(self, number: int, inputs: Inputs, plan: Plan | None, error: Exception | None) -> None:
+        """One tick: what it was told, its plan where it had one, and what kept the plan from being in force."""
+        counts = [[*key, count.packets, count.octets, count.time] for key, count in inputs.counts.items()]
+        told = {"tick": number, "policy": inputs.policy.name, "now": inputs.now, "dead": sorted(inputs.dead)}
+        came = {"installed": error is None, "error": type(error).__name__ if error else None}
+        found = digest(plan) if plan else None
+        self._write({**told, "arrived": list(inputs.arrived), "counts": counts, **came, "digest": found})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._stream.write(json.dumps(line) + "\n")
+        self._stream.flush()
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One tick decided again.
+
+    Parameters
+    ----------
+    recorded, found : str or None
+        Digests; None where the tick had no plan.
+    error : str
+        Kind of the error that ended it when it was recorded, or empty.
+    decided : mapping of session name to list of (route, weight)
+        The allocation in force after it.
+    """
+
+    tick: int
+    policy: str
+    recorded: str | None
+    found: str | None
+    error: str
+    decided: dict[str, list[list[Any]]]
+
+    @property
+    def same(self) -> bool:
+        """Whether the same was decided."""
+        return self.recorded == self.found
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the first line says, and the lines after it."""
+
+    fabric: Fabric
+    versions: dict[str, str]
+    ticks: list[dict[str, Any]]
+
+
+def recording_from_lines(lines: Iterable[str]) -> Recording:
+    """The recording of these lines; a last line that was cut off while it was written is passed over.
+
+    Raises
+    ------
+    MeasurementError
+        When a line is no JSON, or the first is no head of a recording, or holds nothing after it.
+    TopologyError
+        When its network or plant is none.
+    """
+    whole = [line for line in lines if line.endswith("\n")]
+    try:
+        head, *ticks = [json.loads(line) for line in whole]
+        if head["recording"] != FORM:
+            raise ValueError(f"its form is {head['recording']!r}")
+        network = network_from_json(json.dumps(head["network"]))
+        fabric = Fabric(network, plant_from_json(json.dumps(head["plant"]), network), head["slots"])
+        return Recording(fabric, head["versions"], ticks)
+    except (ValueError, KeyError, TypeError) as error:
+        raise MeasurementError(
+            f"not a recording ({error}); what `bin/wardrop run SCENARIO --recording FILE` wrote is accepted, {FORM}"
+        ) from error
+
+
+def replayed(recording: Recording) -> Iterator[Replayed]:
+    """Each tick decided again, from what it was told; the switches answer as they did.
+
+    Raises
+    ------
+    MeasurementError
+        When a line lacks a field.
+    WardropError
+        When it names a policy that there is not.
+    """
+    fabric, state = recording.fabric, None
+    for line in recording.ticks:
+        inputs, plan = _inputs(line), None
+        if state is None:
+            state = tick.first_state(fabric, inputs.policy)
+        state = tick.informed(fabric, state, inputs)
+        try:
+            state = tick.with_outage(fabric, state, health.outage(fabric, inputs.dead, state.silences))
+            plan = tick.plan(fabric, state)
+        except WardropError:  # a tick that found no plan, as it did then or not
+            pass
+        else:
+            state = (tick.acknowledged if line["installed"] else tick.refused)(state, plan)
+        splits = state.decision.allocation.splits if state.decision else {}
+        decided = {name: [[str(route), float(weight)] for route, weight in split] for name, split in splits.items()}
+        found = digest(plan) if plan else None
+        yield Replayed(line["tick"], inputs.policy.name, line["digest"], found, line["error"] or "", decided)
+
+
+def _inputs(line: dict[str, Any]) -> Inputs:
+    try:
+        counts = {
+            (what, switch, n): Count(packets, octets, at) for what, switch, n, packets, octets, at in line["counts"]
+        }
+        dead = frozenset((switch, port) for switch, port in line["dead"])
+        line["installed"], line["digest"], line["error"], line["tick"]
+        return Inputs(get_policy(line["policy"]), dead, counts, line["now"], tuple(line["arrived"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise MeasurementError(f"not a tick of a recording: {type(error).__name__} {error}") from error
