@@ -52,14 +52,14 @@ def summary(report: Part) -> str:
     runs = report["runs"]
     names = " then ".join(run["policy"] for run in runs)
     each = " each" if len(runs) > 1 else ""
-    delays = [f"{run['policy']} {_with_interval(run['objective']['mean_delay_s'], 1e3)} ms" for run in runs]
+    delays = [f"{run['policy']} {with_interval(run['objective']['mean_delay_s'], 1e3)} ms" for run in runs]
     lines = [
         f"{report['scenario']}, seed {report['seed']}: {names}, {runs[0]['duration_s']:.0f} s measured{each}.",
         f"Mean delay: {', '.join(delays)}.",
     ]
     headline = headline_ratio(report)
     if headline is not None:
-        share = _with_interval(headline.as_json())
+        share = with_interval(headline.as_json())
         lines.append(f"{runs[-1]['policy']} takes {share} of the mean delay of {runs[0]['policy']}.")
     lines += findings(report)
     lines += [_objection(verdict, run) for run in runs for verdict in run["verdicts"] if verdict["verdict"] != "met"]
@@ -118,7 +118,7 @@ def comparison(report: Part) -> list[dict[str, str]]:
             {
                 "policy": run["policy"],
                 "packets": f"{mean['n']:,}",
-                "measured": _with_interval(mean, 1e3),
+                "measured": with_interval(mean, 1e3),
                 "predicted": milliseconds(objective["predicted_mean_delay_s"]),
                 "differs": difference(mean["value"], objective["predicted_mean_delay_s"]),
                 "model": milliseconds(objective["model_mean_delay_s"]),
@@ -158,7 +158,7 @@ def html(report: Part) -> str:
         "mbit": lambda value: number(value, 1e-6),
         "number": number,
         "percent": percent,
-        "interval": _with_interval,
+        "interval": with_interval,
         "amount": amount,
         "wanted": wanted,
         "found": found,
@@ -247,7 +247,7 @@ def difference(measured: float | None, expected: float | None) -> str:
     return UNKNOWN if measured is None or not expected else f"{(measured / expected - 1) * 100:+.1f} %"
 
 
-def _with_interval(estimate: Part, factor: float = 1.0, digits: int | None = None) -> str:
+def with_interval(estimate: Part, factor: float = 1.0, digits: int | None = None) -> str:
     """`12.8 ± 0.8`: both with as many digits as the half-width has two of, or with the digits given."""
     value, half = estimate["value"], estimate["ci95"]
     if value is None:
@@ -277,7 +277,7 @@ def found(verdict: Part) -> str:
     if not verdict["ci95"] or verdict["measured"] is None:
         return amount(verdict["measured"], verdict)
     factor, name = UNITS.get(verdict.get("unit", "ratio"), (1.0, ""))
-    return _with_interval({"value": verdict["measured"], "ci95": verdict["ci95"]}, factor) + name
+    return with_interval({"value": verdict["measured"], "ci95": verdict["ci95"]}, factor) + name
 
 
 def wanted(verdict: Part) -> str:

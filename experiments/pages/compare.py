@@ -1,0 +1,34 @@
+"""Two result files side by side, for people: cells of a table, and a page of its own without any outside resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from experiments.pages.colours import stylesheet
+from experiments.pages.report import TEMPLATES, UNITS, UNKNOWN, with_interval
+from experiments.result.compare import Difference
+
+HEADS = ("run", "what", "unit", "A", "B", "B - A", "")
+
+
+def cells(row: Difference) -> tuple[str, ...]:
+    """A row of the table, in the units that people read."""
+    factor, unit = UNITS.get(row.unit, (1.0, row.unit))
+
+    def shown(estimate: Mapping[str, Any]) -> str:
+        return UNKNOWN if estimate["value"] is None else with_interval(estimate, factor)
+
+    difference = {"value": row.value, "ci95": row.ci95}
+    return (row.run, row.what, unit.strip(), shown(row.a), shown(row.b), shown(difference), "≠" if row.sure else "")
+
+
+def html(a: str, b: str, rows: Sequence[Difference], told: Sequence[tuple[str, str, str]], alone: Sequence[str]) -> str:
+    """The page."""
+    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = made.get_template("compare.html")
+    shown = [cells(row) for row in rows]
+    return template.render(a=a, b=b, heads=HEADS, rows=shown, told=told, alone=alone, colours=Markup(stylesheet()))
