@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +47,11 @@ TokenOption = Annotated[
     typer.Option("--token", metavar="TOKEN", help="What changes from the page, and scrapes, need beyond the loopback."),
 ]
 
+PcapOption = Annotated[
+    Path | None,
+    typer.Option("--pcap", metavar="DIR", help="Capture packets at hosts and ingress links there; takes CPU."),
+]
+
 METRICS, OPENFLOW, PAGE = "127.0.0.1:9464", "127.0.0.1:6653", "127.0.0.1:9465"
 
 
@@ -61,6 +66,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = Path("out/demo"),
     page: PageOption = PAGE,
     token: TokenOption = None,
+    pcap: PcapOption = None,
     to: JsonOption = None,
 ) -> None:
     """Route an emulated Abilene by shortest path, then by price, and show that theory and packets agree."""
@@ -70,7 +76,7 @@ def demo(
         duration,
         seed,
         None,
-        options_of(framework, metrics, openflow, None, wait, token),
+        options_of(framework, metrics, openflow, None, wait, token, pcap),
         page,
         token,
     )
@@ -91,13 +97,14 @@ def validate(
     wait: WaitOption = 0.0,
     tick: TickOption = None,
     token: TokenOption = None,
+    pcap: PcapOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the report there too.")] = None,
     to: JsonOption = None,
 ) -> None:
     """Run policies (P[,P2...]) on the same packets and hold what is measured against what theory predicts."""
     policies = [name.strip() for name in policy.split(",") if name.strip()]
     found = _validate(
-        scenario, policies, duration, seed, load, options_of(framework, metrics, openflow, tick, wait, token)
+        scenario, policies, duration, seed, load, options_of(framework, metrics, openflow, tick, wait, token, pcap)
     )
     if out is None:
         from experiments.pages.report import table
@@ -125,6 +132,7 @@ def run_scenario(
     recording: Annotated[
         Path | None, typer.Option("--recording", metavar="FILE", help="Keep there what `replay` decides again.")
     ] = None,
+    pcap: PcapOption = None,
 ) -> None:
     """Keep a scenario up, with its traffic, until Ctrl-C."""
     from experiments.running.campaign import campaign
@@ -134,7 +142,7 @@ def run_scenario(
     from topologies import scenario as scenarios
 
     chosen, policy = scenarios.load(scenario, load), get_policy(policy).name
-    options = replace(options_of(framework, metrics, openflow, tick, wait, token), recording=recording)
+    options = replace(options_of(framework, metrics, openflow, tick, wait, token, pcap), recording=recording)
     try:
         if cli:
             with (
@@ -154,6 +162,9 @@ def run_scenario(
             up.follow(policy, traffic, lambda: feed.inbox.carry_out(changes))
     except KeyboardInterrupt:
         console(stderr=True).print("stopped; everything is taken down")
+    finally:
+        if pcap is not None:
+            give_back(*pcap.glob("*.pcap"))
 
 
 @app.command()
@@ -166,7 +177,7 @@ def clean() -> None:
 
 
 def options_of(
-    framework: str, metrics: str, openflow: str, tick: float | None, wait: float, token: str | None
+    framework: str, metrics: str, openflow: str, tick: float | None, wait: float, token: str | None, pcap: Path | None
 ) -> Options:
     """How a network is brought up, from the command line's options.
 
@@ -179,7 +190,7 @@ def options_of(
 
     if framework not in ("os-ken", "ryu"):
         raise WardropError(f"--framework {framework}: os-ken and ryu are accepted")
-    return Options(framework, metrics, openflow, tick, wait, token)
+    return Options(framework, metrics, openflow, tick, wait, token, pcap=pcap)
 
 
 @contextmanager
@@ -256,6 +267,9 @@ def _account(
     for account, entry in zip(accounts, found["runs"], strict=True):
         baseline = accounts[0] if account is not accounts[0] else None
         entry["verdicts"] = verdicts(account, baseline, account.log.policy in ITERATES)
+    if up.captures:
+        found["captures"] = [asdict(capture) for capture in up.captures]
+        give_back(*(Path(capture.file) for capture in up.captures))
     found["elapsed_s"] = time.monotonic() - began
     return found
 

@@ -25,6 +25,7 @@ Fields of the JSON file. An estimate is {`value`, `ci95`, `n`}, with null for wh
 | `cells` | every run: `policy`, `load`, `seed`, `file` (of its result, in DIR/cells), and |
 | `cells[].state`, `.why` | as above; `why` only where it is not `ok`, else: |
 | `cells[].delay_s`, `.requests`, `.lost`, `.model_delay_s` | estimate, counts, s |
+| `cells[].captures` | with `--pcap DIR`, files in a folder of DIR for each run, as `captures` of a report |
 | `cells[].quiet`, `.unaccounted` | whether the machine was quiet; packets that are nowhere |
 """
 
@@ -44,6 +45,7 @@ from experiments.commands.run import (
     FrameworkOption,
     MetricsOption,
     OpenflowOption,
+    PcapOption,
     WaitOption,
     give_back,
     options_of,
@@ -81,6 +83,7 @@ def sweep(
     metrics: MetricsOption = METRICS,
     openflow: OpenflowOption = OPENFLOW,
     wait: WaitOption = 0.0,
+    pcap: PcapOption = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go, and what is done is kept.")] = (
         Path("out/sweep")
     ),
@@ -93,8 +96,8 @@ def sweep(
     from experiments.sweeps.points import points
     from topologies import scenario as scenarios
 
-    where, policies = _checked(policy, load, seeds, on, duration)
-    options = options_of(framework, metrics, openflow, None, wait, None)
+    where, policies = _checked(policy, load, seeds, on, duration, pcap)
+    options = options_of(framework, metrics, openflow, None, wait, None, pcap)
     loads = loads_of(load)
     scaled = [(share, scenarios.load(scenario, share)) for share in loads]
     seconds = DURATIONS[where] if duration is None else duration
@@ -120,7 +123,7 @@ def sweep(
     }
     write_json(out / "sweep.json", answer)
     write_json(to, answer)
-    give_back(*out.iterdir(), *(out / "cells").iterdir(), *([to] if to else []))
+    give_back(*_captured(results), *out.iterdir(), *(out / "cells").iterdir(), *([to] if to else []))
     screen = console()
     screen.print(pages.for_terminal(table(found, where, whole=False)))
     for reason in dict.fromkeys(f"no value at {point.load:g}: {point.why}" for point in found if point.why):
@@ -128,7 +131,9 @@ def sweep(
     screen.print(f"page: {out / 'index.html'}, picture: {out / 'sweep.png'}", soft_wrap=True, highlight=False)
 
 
-def _checked(policy: str, load: str, seeds: int, on: str, duration: float | None) -> tuple[On, list[str]]:
+def _checked(
+    policy: str, load: str, seeds: int, on: str, duration: float | None, pcap: Path | None
+) -> tuple[On, list[str]]:
     """Where to sweep, and which policies.
 
     Raises
@@ -158,6 +163,8 @@ def _checked(policy: str, load: str, seeds: int, on: str, duration: float | None
         problems.append(f"--on {on}: {', '.join(sorted(DURATIONS))} are accepted")
     if duration is not None and not (math.isfinite(duration) and duration > 0):
         problems.append(f"--duration {duration:g}: a number of seconds above 0 is accepted")
+    if pcap is not None and on != "packets":
+        problems.append(f"--pcap {pcap}: accepted with --on packets, where there are packets to capture")
     if problems:
         raise WardropError("\n".join(problems))
     where: On = "packets" if on == "packets" else "simulation" if on == "simulation" else "model"
@@ -213,6 +220,12 @@ def _cells(results: Mapping[Cell, dict[str, Any]], folder: Path) -> list[dict[st
         {"policy": cell.policy, "load": cell.load, "seed": cell.seed, "file": store.path(cell).name, **result}
         for cell, result in results.items()
     ]
+
+
+def _captured(results: Mapping[Cell, dict[str, Any]]) -> list[Path]:
+    """Files that captures of any run have left."""
+    files = [Path(capture["file"]) for result in results.values() for capture in result.get("captures", ())]
+    return [file for file in files if file.exists()]
 
 
 def _says(scenario: Scenario, on: On, loads: tuple[float, ...], seeds: int, seconds: float) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from experiments.running.controller_process import ControllerProcess
 from experiments.running.machine import BAD_SHARE, bad_seconds
 from experiments.running.phase import PhaseLog, Traffic, watched
 from pricing.network import Network
+from topologies.capture import Capture, Captures
 from topologies.emulation import Emulation
 from topologies.links import as_emulated
 from topologies.plant import plan
@@ -64,6 +65,8 @@ class Options:
         What a scrape must carry, beyond the loopback.
     recording : Path, optional
         Where the controller keeps what each tick was told.
+    pcap : Path, optional
+        Folder for captures of the packets (`topologies.capture`); without it nothing is captured.
     """
 
     framework: str = "os-ken"
@@ -73,6 +76,7 @@ class Options:
     wait: float = 0.0
     token: str | None = None
     recording: Path | None = None
+    pcap: Path | None = None
 
 
 OPTIONS = Options()
@@ -83,7 +87,8 @@ OPTIONS = Options()
 class Campaign:
     """A network that is up; `run` runs a phase on it.
 
-    `network` is the scenario's as its links carry it out, which is what the controller prices.
+    `network` is the scenario's as its links carry it out, which is what the controller prices. `captures` are there
+    when it has been taken down.
     """
 
     network: Network
@@ -92,6 +97,7 @@ class Campaign:
     controller: ControllerProcess
     progress: Progress
     history: list[dict[str, Any]] = field(default_factory=list)
+    captures: list[Capture] = field(default_factory=list)
     _phases: int = 0
 
     @property
@@ -216,7 +222,9 @@ def campaign(
                 controller.start()
             try:
                 history = controller.wait_ready()
-                yield Campaign(network, testbed, emulation, controller, progress, history)
+                with Captures(emulation, options.pcap) if options.pcap else nullcontext() as captures:
+                    files = captures.files if captures else []
+                    yield Campaign(network, testbed, emulation, controller, progress, history, files)
             finally:
                 controller.stop()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from experiments.cells import Result
 from experiments.result.assemble import Account
@@ -29,11 +29,14 @@ def measured(cell: Cell, scenario: Scenario, options: Options, progress: Progres
     if without is not None:
         return without
     here = replace(scenario, network=cell.network, control=cell.control)
+    if options.pcap is not None:
+        options = replace(options, pcap=options.pcap / f"{cell.policy}-{cell.load:g}-{cell.seed}")
     with campaign(here, cell.policy, options, progress) as up:
         log = up.run(cell.policy, cell.seed, settling(cell.policy), cell.duration)
         account = Account(up.network, up.emulation.plant, log)
     sessions = account.measured.sessions
-    return figures(
+    captures = {"captures": [asdict(capture) for capture in up.captures]} if up.captures else {}
+    return captures | figures(
         account.measured.delay.mean.as_json(),
         sum(session.sent for session in sessions),
         sum(session.lost for session in sessions),
