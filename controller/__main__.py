@@ -40,7 +40,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--token", help="what a scrape must carry, beyond the loopback")
     parser.add_argument("--certificates", type=Path, metavar="DIR", help="OpenFlow over TLS, with what is in DIR")
     parser.add_argument("--netns", metavar="NAME", help="network namespace to enter (default: the plant's)")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="a JSON line a tick")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="a JSON line a tick; labels.json beside it outlives us"
+    )
     parser.add_argument("--recording", type=Path, metavar="FILE", help="what `bin/wardrop replay` decides again")
     parser.add_argument("--log", choices=("human", "json"), default="human", help="form of the log")
     parser.add_argument("--control", type=Path, metavar="PATH", help="Unix socket for requests")
@@ -74,9 +76,10 @@ def run(options: argparse.Namespace) -> None:
     # What keeps references to sockets and threads is imported after the framework may have patched them.
     import socket
 
-    from controller.app import Controller, serve_control, set_up_log
+    from controller.app import Controller, open_record, serve_control, set_up_log
     from controller.channel import Door, Refusals, tls
     from controller.fabric import Fabric
+    from controller.ledger import Ledger
     from controller.metrics import Exporter
     from controller.openflow import Switchboard
     from controller.plant import network_from_json, plant_from_json
@@ -92,10 +95,13 @@ def run(options: argparse.Namespace) -> None:
     switchboard = Switchboard(framework, {switch.dpid: name for name, switch in plant.switches.items()})
     door.most = SPARE_CONNECTIONS + 2 * len(plant.switches)
     exporter = Exporter(network, door.refusals.counts)
-    record = options.record.open("a") if options.record else None
     fabric = Fabric(network, plant, options.slots)
+    record = open_record(options.record) if options.record else None
+    ledger = Ledger(options.record.with_name("labels.json"), fabric) if options.record else None
     recorder = Recorder(_opened(options.recording), fabric) if options.recording else None
-    controller = Controller(fabric, get_policy(options.policy), switchboard, exporter, options.tick, record, recorder)
+    controller = Controller(
+        fabric, get_policy(options.policy), switchboard, exporter, options.tick, record, recorder, ledger
+    )
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: controller.stop())

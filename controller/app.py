@@ -18,13 +18,14 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
-from controller import health, tick
+from controller import adopt, health, tick
 from controller.fabric import Fabric
+from controller.ledger import Ledger
 from controller.metrics import Exporter
 from controller.openflow import Switchboard
 from controller.recording import Recorder
-from controller.tick import Inputs
-from pricing.errors import MeasurementError, WardropError
+from controller.tick import Inputs, Plan
+from pricing.errors import InstallError, MeasurementError, WardropError
 from pricing.outage import Outage
 from pricing.policy import Policy, get_policy
 
@@ -49,6 +50,8 @@ class Controller:
         Where each tick leaves its line.
     recorder : Recorder, optional
         Keeps what each tick was told, so that it can be decided again.
+    ledger : Ledger, optional
+        Where the meaning of numbers outlives us; without it nothing can be adopted.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Controller:
         period: float,
         record: TextIO | None = None,
         recorder: Recorder | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.fabric = fabric
         self.switchboard = switchboard
@@ -67,11 +71,13 @@ class Controller:
         self.period = period
         self.record = record
         self.recorder = recorder
+        self.ledger = ledger
         self.wanted = policy
         self.stopping = False
         self.line: dict[str, Any] = {}
         self.parts: dict[str, float] = {}
         self.state = tick.first_state(fabric, policy)
+        self._unread: set[str] = set()
         self._said: str | None = None
         self._named: set[str] = set()
         self._log = structlog.get_logger()
@@ -89,7 +95,7 @@ class Controller:
                 self.tick()
 
     def start(self) -> None:
-        """Wait for every switch, clear it, and put the first allocation in force.
+        """Wait for every switch, and go on with the rules that it has, or clear it and begin with a first allocation.
 
         Raises
         ------
@@ -98,15 +104,28 @@ class Controller:
         """
         self.switchboard.wait_for_all(CONNECT_TIMEOUT_S)
         arrived = self.switchboard.arrived()
-        self.switchboard.wipe(arrived, INSTALL_TIMEOUT_S)
         self.switchboard.look(arrived, INSTALL_TIMEOUT_S)
         began = time.monotonic()
-        rules, _ = self._carry_out(Inputs(self.wanted, frozenset(self.switchboard.dead)))
+        adopted = self._adopt(arrived)
+        known = (self.state.labels, self.state.deals) if adopted else None
+        dead = frozenset(self.switchboard.dead)
+        rules, _ = self._carry_out(Inputs(self.wanted, dead, arrived=tuple(arrived), adopted=known))
         self._record(began, rules, True, None)
         # What is alive now stays alive; collections need not walk through it in the middle of a tick.
         gc.collect()
         gc.freeze()
-        self._log.info("ready", switches=len(self.switchboard.names), rules=rules)
+        self._log.info("ready", switches=len(self.switchboard.names), rules=rules, adopted=adopted)
+
+    def _adopt(self, switches: list[str]) -> bool:
+        """Take over what another controller left on the switches; clear them where nobody knows what it means."""
+        labels = self.ledger.read() if self.ledger else None
+        held = self.switchboard.held(switches, INSTALL_TIMEOUT_S) if labels else {}
+        if labels is None or held.keys() != set(switches):
+            self.switchboard.wipe(switches, INSTALL_TIMEOUT_S)
+            return False
+        failed = health.outage(self.fabric, self.switchboard.dead, {})
+        self.state = adopt.adopted(self.fabric, self.state.policy, labels, held, failed, self.switchboard.written)
+        return self.state.decision is not None
 
     def stop(self) -> None:
         """End `run` soon."""
@@ -121,9 +140,10 @@ class Controller:
         problem: Exception | None = MeasurementError("; ".join(silent)) if silent else None
         if self.switchboard.failures:
             problem = self.switchboard.failures.pop()
-        arrived = self.switchboard.arrived()
-        self.switchboard.look(arrived, self.period)
-        inputs = Inputs(self.wanted, frozenset(self.switchboard.dead), counts, now, tuple(arrived))
+        self._unread |= set(self.switchboard.arrived())
+        self.switchboard.look(self._unread, self.period)
+        dead, back = frozenset(self.switchboard.dead), tuple(sorted(self._unread))
+        inputs = Inputs(self.wanted, dead, counts, now, back)
         self.state = tick.informed(self.fabric, self.state, inputs)
         try:
             rules, changed = self._carry_out(inputs)
@@ -132,13 +152,41 @@ class Controller:
         else:
             self._record(began, rules, changed, problem)
 
+    def _compare(self) -> None:
+        """Learn from switches that are back which of their rules they still have.
+
+        Raises
+        ------
+        InstallError
+            When one does not tell; it is asked again at the next tick.
+        """
+        if not self._unread:
+            return
+        held = self.switchboard.held(self._unread, INSTALL_TIMEOUT_S)
+        self.state = adopt.found(self.fabric, self.state, held, self.switchboard.written)
+        self._unread -= held.keys()
+        if self._unread:
+            names = ", ".join(sorted(self._unread))
+            raise InstallError(
+                f"switch {names}: does not tell which rules it holds; it is asked again at the next tick"
+            )
+
+    def _planned(self) -> Plan:
+        """What is wanted now: where rules were adopted, what is right stays until the first loads are measured."""
+        if self.state.tick or self.state.decision is None:
+            return tick.plan(self.fabric, self.state)
+        return tick.restore(self.fabric, self.state, self.state.decision)
+
     def _carry_out(self, inputs: Inputs) -> tuple[int, bool]:
         """Decide and install; the number of rules sent, and whether the meaning of the rules changed."""
         began, plan, problem = time.monotonic(), None, None
         try:
+            self._compare()
             self._notice(health.outage(self.fabric, inputs.dead, self.state.silences))
-            plan = tick.plan(self.fabric, self.state)
+            plan = self._planned()
             self.parts["decide"] = time.monotonic() - began
+            if self.ledger and plan.labels is not self.state.labels:
+                self.ledger.write(plan.labels)
             self.switchboard.install(plan.delta, INSTALL_TIMEOUT_S)
         except Exception as error:
             problem = error
@@ -230,6 +278,14 @@ def serve_control(path: Path, answer: Callable[[dict[str, Any]], dict[str, Any]]
             spawn(converse, connection)
 
     spawn(accept)
+
+
+def open_record(path: Path) -> TextIO:
+    """The record, to go on with; half a line, which a killed controller may have left at its end, is cut off."""
+    if path.exists():
+        with path.open("rb+") as old:
+            old.truncate(old.read().rfind(b"\n") + 1)
+    return path.open("a")
 
 
 def set_up_log(form: Literal["human", "json"] = "human", stream: TextIO = sys.stderr) -> None:

@@ -341,5 +341,5 @@ def _label_rules(fabric: Fabric, labels: Labels, before: Part | None) -> Part:
     source = fabric, labels
     if before and before.source == source:
         return before
-    rules = (forward_rules(fabric, labels, path) for path in labels.paths)
+    rules = (forward_rules(fabric, labels, path) for path in labels.numbers)
     return Part(source, tuple(chain.from_iterable(rules)))

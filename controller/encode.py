@@ -12,9 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 from controller.framework import Framework
+from controller.holdings import in_order, rule_told
 from controller.rules import (
     Action,
     Change,
+    Entry,
     Goto,
     Group,
     Learn,
@@ -26,6 +28,7 @@ from controller.rules import (
     PopVlan,
     PushVlan,
     Resubmit,
+    Rule,
     SetField,
     ToGroup,
 )
@@ -47,6 +50,12 @@ VLAN = 0x8100
 
 ADD_OR_MODIFY_GROUP = 0x8000
 """Open vSwitch's command to add a group, or change it where it is there already: sending it twice is harmless."""
+
+_NXM = {field: f"{field}_nxm" for field in ("eth_dst", "eth_src", "arp_sha", "arp_tha", "arp_spa", "arp_tpa")}
+"""Fields that Open vSwitch names by their older names when it tells what a rule loads or moves.
+
+Rules are written as they are read back, so that what a switch holds can be compared byte for byte.
+"""
 
 _KEPT = 1 << 18
 """Matches, and lists of actions, that are kept as bytes."""
@@ -76,6 +85,24 @@ class Encoder:
         return self._message(
             xid, rule.cookie, rule.table, command, rule.priority, self._match(rule.match), instructions
         )
+
+    def told(self, entry: Entry) -> bytes:
+        """What a rule or group is and does, as `controller.holdings` reads it from a switch."""
+        if isinstance(entry, Rule):
+            match, instructions = self._match(entry.match), self._instructions(entry.actions)
+            return rule_told(entry.table, entry.priority, match, instructions)
+        return self._group(entry, False, 0)[_GROUP_HEADER.size :]
+
+    def read(self, match: bytes) -> Match:
+        """The match that bytes say; those that are no match of ours say nothing that is known.
+
+        Raises
+        ------
+        ProtocolError
+            When its fields do not fill it.
+        """
+        in_order(match)  # the framework's parser trusts their lengths
+        return tuple(sorted(self.framework.parser.OFPMatch.parser(match, 0).items()))
 
     def wipe(self, xid: int) -> bytes:
         """The message that deletes every rule of a switch."""
@@ -134,9 +161,9 @@ class Encoder:
             case SetField(field, value):
                 return parser.OFPActionSetField(**{field: value})
             case Load(field, value, first, bits):
-                return parser.NXActionRegLoad(_bits(first, bits), field, value)
+                return parser.NXActionRegLoad(_bits(first, bits), _NXM.get(field, field), value)
             case Move(source, field, bits, first):
-                return parser.NXActionRegMove(source, field, bits, dst_ofs=first)
+                return parser.NXActionRegMove(_NXM.get(source, source), _NXM.get(field, field), bits, dst_ofs=first)
             case Multipath(slots, field):
                 # basis 0; algorithm 0 is modulo_n; the last slot is named, not their number
                 return parser.NXActionMultipath(SYMMETRIC_L3L4_UDP, 0, 0, slots - 1, 0, _bits(0, 16), field)

@@ -128,6 +128,11 @@ class Fabric:
         end = route.server or self.plant.ends(session)[0]
         return Path(route.session, False, route.nodes or (session.source,), end)
 
+    def route(self, path: Path) -> Route:
+        """The route that packets on a path take."""
+        anycast = self.sessions[path.session].kind == "anycast"
+        return Route(path.session, tuple(itertools.pairwise(path.nodes)), path.host if anycast else "")
+
     @lru_cache(maxsize=1 << 16)  # noqa: B019
     def back(self, path: Path) -> Path:
         """The way of the answers to packets that came along a path."""

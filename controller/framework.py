@@ -136,6 +136,17 @@ class Framework:
         changes = 1 << of.OFPPR_ADD | 1 << of.OFPPR_DELETE | 1 << of.OFPPR_MODIFY
         return self.parser.OFPSetAsync(datapath, (0, 0), (changes, changes), (0, 0))
 
+    def rules(self, datapath: Any) -> Any:
+        """The message that asks for all rules of all tables."""
+        of = self.ofproto
+        return self.parser.OFPFlowStatsRequest(
+            datapath, 0, of.OFPTT_ALL, of.OFPP_ANY, of.OFPG_ANY, 0, 0, self.parser.OFPMatch()
+        )
+
+    def groups(self, datapath: Any) -> Any:
+        """The message that asks for all groups and their buckets."""
+        return self.parser.OFPGroupDescStatsRequest(datapath, 0)
+
     def rule_counters(self, datapath: Any) -> Any:
         """The message that asks for the counters of the rules whose cookie says `COUNTED`."""
         of = self.ofproto
@@ -226,6 +237,7 @@ def _application(framework: Framework, listener: Listener) -> type[Any]:
                 events.EventOFPPortStatsReply,
                 events.EventOFPFlowStatsReply,
                 events.EventOFPPortDescStatsReply,
+                events.EventOFPExperimenter,
                 events.EventOFPPortStatus,
             ],
             handler.MAIN_DISPATCHER,

@@ -3,7 +3,8 @@
 The frameworks' parsers trust lengths that a message names: an element of length 0 keeps them in a loop for ever, and in
 Ryu everything else with them. So every message is looked at first, as bytes: it is handed on, dropped because nobody
 asked for it, or it is no OpenFlow, and its connection is closed. Of the counters of rules only the numbers are handed
-on; matches and actions, of which the controller knows all, are left out.
+on. What a switch holds, matches, actions and buckets, is asked for with `WHOLE` in the transaction, and comes
+wrapped as a message of `OURS`, whose bytes no framework's parser looks into.
 """
 
 from __future__ import annotations
@@ -25,8 +26,14 @@ HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REPLY, PORT_STATUS, MULTIPART_R
 )
 """Kinds of message that are handed on."""
 
-FLOW_STATS, PORT_STATS, PORT_DESC = 1, 4, 13
+FLOW_STATS, PORT_STATS, GROUP_DESC, PORT_DESC = 1, 4, 7, 13
 """Kinds of multipart reply that are handed on."""
+
+WHOLE = 1 << 31
+"""Bit of a transaction whose answer is handed on as bytes."""
+
+EXPERIMENTER, OURS = 4, 0x57617264
+"""Kind of message that wraps such an answer, and whose it is; its own type is the reply's kind and flags."""
 
 _MULTIPART = struct.Struct("!HHxxxx")
 _RULE_STATS, _RULE_NUMBERS = 56, 48
@@ -92,7 +99,11 @@ def _multipart(message: bytes) -> bytes | None:
     head = HEADER.size + _MULTIPART.size
     if len(message) < head:
         raise ProtocolError(f"a multipart reply of {len(message)} bytes; {head} and more are accepted")
-    kind, _ = _MULTIPART.unpack_from(message, HEADER.size)
+    kind, flags = _MULTIPART.unpack_from(message, HEADER.size)
+    version, _, _, xid = HEADER.unpack_from(message)
+    if xid & WHOLE and kind in (FLOW_STATS, GROUP_DESC):
+        body = struct.pack("!IHH", OURS, kind, flags) + message[head:]
+        return HEADER.pack(version, EXPERIMENTER, HEADER.size + len(body), xid) + body
     if kind == FLOW_STATS:
         return _rule_counters(message, head)
     size = {PORT_STATS: 112, PORT_DESC: 64}.get(kind)

@@ -1,7 +1,8 @@
 """Numbers of paths, and the label that carries a number through the network.
 
-Each path that a session's packets may take, there or back, gets a number once and keeps it for the life of the run: a
-label never changes its meaning, so a packet that carries one is delivered along that path whatever changes meanwhile.
+Each path that a session's packets may take, there or back, gets a number, and keeps it for as long as any packet or
+connection may name it: a packet that carries a label is delivered along its path whatever changes meanwhile. A number
+that nothing names any more is retired (`controller.retire`); only when its rules are gone may it be given again.
 The label is written into `eth_dst`:
 
     02:57 : route number (16 bits) : status (16 bits, 0 for one destination)
@@ -9,7 +10,7 @@ The label is written into `eth_dst`:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -57,17 +58,27 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The numbers given so far: `paths[i]` has number i + 1. The same object while no path is added."""
+    """The numbers given: `paths[i]` has number i + 1, None is a retired one. The same object while nothing changes."""
 
-    paths: tuple[Path, ...] = ()
+    paths: tuple[Path | None, ...] = ()
 
     @cached_property
     def numbers(self) -> dict[Path, int]:
         """Number of each path."""
-        return {path: number for number, path in enumerate(self.paths, 1)}
+        return {path: number for number, path in enumerate(self.paths, 1) if path is not None}
 
-    def given(self, paths: Iterable[Path]) -> Labels:
-        """These labels with numbers for `paths` too; numbers once given stay.
+    @cached_property
+    def retired(self) -> frozenset[int]:
+        """Numbers that were given, and name nothing now."""
+        return frozenset(number for number, path in enumerate(self.paths, 1) if path is None)
+
+    def given(self, paths: Iterable[Path], free: Set[int] = frozenset()) -> Labels:
+        """These labels with numbers for `paths` too; those that have one keep it.
+
+        Parameters
+        ----------
+        free : set of int
+            Retired numbers that may be given again; the smallest first, before new ones.
 
         Raises
         ------
@@ -77,13 +88,40 @@ class Labels:
         new = sorted({path for path in paths if path not in self.numbers})
         if not new:
             return self
-        if len(self.paths) + len(new) > LAST_NUMBER:
-            raise RuleError(f"{len(self.paths) + len(new)} paths: a run can number {LAST_NUMBER}; start it anew")
-        return Labels(self.paths + tuple(new))
+        result = list(self.paths)
+        again = sorted(self.retired & free)[: len(new)]
+        for number, path in zip(again, new, strict=False):
+            result[number - 1] = path
+        result += new[len(again) :]
+        if len(result) > LAST_NUMBER:
+            raise RuleError(f"{len(result)} paths: {LAST_NUMBER} can be numbered at a time; use fewer routes")
+        return Labels(tuple(result))
+
+    def without(self, numbers: Set[int]) -> Labels:
+        """These labels with these numbers retired."""
+        if not numbers:
+            return self
+        return Labels(tuple(None if number in numbers else path for number, path in enumerate(self.paths, 1)))
+
+    def with_those_of(self, before: Labels) -> Labels:
+        """These labels with the numbers that `before` had and these have retired."""
+        old = before.paths + (None,) * (len(self.paths) - len(before.paths))
+        if not self.retired - before.retired:
+            return self
+        return Labels(tuple(other if path is None else path for path, other in zip(self.paths, old, strict=True)))
 
     def path(self, number: int) -> Path:
-        """The path that a number names."""
-        return self.paths[number - 1]
+        """The path that a number names.
+
+        Raises
+        ------
+        RuleError
+            When it names none.
+        """
+        path = self.paths[number - 1] if 0 < number <= len(self.paths) else None
+        if path is None:
+            raise RuleError(f"route number {number} names no path")
+        return path
 
 
 def label(number: int) -> str:

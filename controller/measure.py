@@ -253,7 +253,7 @@ class Reader:
 def counters_of(fabric: Fabric, labels: Labels) -> tuple[tuple[int, tuple[Key, Key]], ...]:
     """Of each path there its number, and the counters where its packets enter and where they leave."""
     found = []
-    for number, path in enumerate(labels.paths, 1):
+    for path, number in labels.numbers.items():
         if not path.back:
             rules = forward_rules(fabric, labels, path)
             found.append((number, (rule_key(rules[0]), rule_key(rules[-1]))))

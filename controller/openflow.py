@@ -18,7 +18,9 @@ from typing import Any
 
 from controller.encode import Encoder
 from controller.framework import Framework
+from controller.guard import GROUP_DESC, WHOLE
 from controller.health import Port
+from controller.holdings import Held, groups_in, rules_in
 from controller.measure import Count, Key
 from controller.pipeline import ADMIT, FORWARD, SLOTS
 from controller.rules import Change, Delta, Entry, Goto, Group
@@ -129,7 +131,8 @@ class Switchboard:
         elif key in exchange.waits:
             if not isinstance(message, self.framework.parser.OFPBarrierReply):
                 exchange.replies.append((datapath.id, monotonic(), message))
-                if message.flags & self.framework.ofproto.OFPMPF_REPLY_MORE:
+                wrapped = isinstance(message, self.framework.parser.OFPExperimenter)
+                if (message.exp_type if wrapped else message.flags) & self.framework.ofproto.OFPMPF_REPLY_MORE:
                     return
             exchange.waits.discard(key)
         if not exchange.waits:
@@ -194,6 +197,25 @@ class Switchboard:
         """
         self._confirm({self._datapath(name).id: [None] for name in switches}, timeout)
 
+    def held(self, switches: Iterable[str], timeout: float) -> dict[str, Held]:
+        """The rules and groups that these switches hold; those that do not tell all of it are left out."""
+        names = set(switches)
+        found: dict[str, dict[int, tuple[Entry, bytes]]] = {name: {} for name in names}
+        for request in (self.framework.rules, self.framework.groups):
+            asked: dict[int, Batch] = {d: [] for d, name in self.names.items() if name in found and d in self.datapaths}
+            exchange = self._ask(asked, request, timeout, WHOLE)
+            for dpid, _, message in exchange.replies:
+                body, groups = bytes(message.data), message.exp_type >> 16 == GROUP_DESC
+                found[self.names[dpid]].update(groups_in(body) if groups else rules_in(body, self._encoder.read))
+            silent = {self.names[dpid] for dpid, _ in exchange.waits} | {name for name, _ in exchange.errors}
+            told = {self.names[dpid] for dpid in asked} - silent
+            found = {name: entries for name, entries in found.items() if name in told}
+        return dict(found)
+
+    def written(self, entry: Entry) -> bytes:
+        """What an entry is and does, in the bytes in which a switch tells it."""
+        return self._encoder.told(entry)
+
     def look(self, switches: Iterable[str], timeout: float) -> None:
         """Learn which ports of these switches are dead; from then on they tell by themselves."""
         names = set(switches)
@@ -237,7 +259,9 @@ class Switchboard:
             names = ", ".join(sorted(self.names[dpid] for dpid, _ in exchange.waits))
             raise InstallError(f"switch {names}: no answer to a barrier within {timeout} s; is Open vSwitch alive?")
 
-    def _ask(self, batches: Mapping[int, Batch], closing: Callable[[Any], Any], timeout: float) -> _Exchange:
+    def _ask(
+        self, batches: Mapping[int, Batch], closing: Callable[[Any], Any], timeout: float, mark: int = 0
+    ) -> _Exchange:
         """Send changes and a closing request to each switch, and wait until all of these requests are answered."""
         exchange = self._exchange = _Exchange()
         buffers: list[tuple[Any, bytes]] = []
@@ -250,7 +274,7 @@ class Switchboard:
                 buffer += self._encoder.change(change, xid) if change else self._encoder.wipe(xid)
                 exchange.meanings[dpid, xid] = change
             request = closing(datapath)
-            request.set_xid(next(self._xids))
+            request.set_xid(next(self._xids) | mark)
             request.serialize()
             exchange.waits.add((dpid, request.xid))
             buffers.append((datapath, bytes(buffer + request.buf)))

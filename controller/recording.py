@@ -3,7 +3,9 @@
 A tick is a function of values (`controller.tick`), so a recording needs no packets: its first line holds the network,
 the plant and the versions that decided; each line after it one tick's inputs, whether the switches took the rules, and
 a digest of the decision and of every change that was to be sent. `replayed` runs the same functions on the
-same inputs: equal digests are equal decisions, byte for byte. A recording is all that a report of a bug needs.
+same inputs: equal digests are equal decisions, byte for byte. A recording is all that a report of a bug needs. Where
+switches are asked for what they hold, at the start and when one returns, that is not in it: the digest then leaves out
+the changes, and says what was decided alone.
 
     {"recording": "wardrop-recording-1", "network": {...}, "plant": {...}, "slots": 512, "versions": {...}}
     {"tick": 1, "policy": "joint", "now": 12.5, "dead": [["a", 2]], "arrived": [], "counts":
@@ -22,8 +24,9 @@ from hashlib import blake2b
 from importlib.metadata import version
 from typing import Any, TextIO
 
-from controller import health, tick
+from controller import adopt, health, tick
 from controller.fabric import Fabric
+from controller.labels import Labels, Path
 from controller.measure import Count
 from controller.plant import network_from_json, network_to_json, plant_from_json
 from controller.tick import Inputs, Plan
@@ -39,12 +42,13 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "scipy", "networkx")}}
 
 
-def digest(plan: Plan) -> str:
-    """128 bits of a decision's prices and splits, of what is let in, and of each change of the rules."""
+def digest(plan: Plan, inputs: Inputs) -> str:
+    """128 bits of a decision's prices and splits, of what is let in, and of each change that the inputs explain."""
     decision, found = plan.decision, blake2b(digest_size=16)
     prices = [decision.prices.links.tolist(), decision.prices.servers.tolist()]
     splits = [(str(route), route.session, float(weight)) for route, weight in decision.allocation]
-    for part in (prices, splits, sorted(plan.served.items()), *plan.delta):
+    changes = () if inputs.arrived else plan.delta
+    for part in (prices, splits, sorted(plan.served.items()), *changes):
         found.update(repr(part).encode() + b"\n")
     return found.hexdigest()
 
@@ -63,8 +67,13 @@ class Recorder:
         counts = [[*key, count.packets, count.octets, count.time] for key, count in inputs.counts.items()]
         told = {"tick": number, "policy": inputs.policy.name, "now": inputs.now, "dead": sorted(inputs.dead)}
         came = {"installed": error is None, "error": type(error).__name__ if error else None}
-        found = digest(plan) if plan else None
-        self._write({**told, "arrived": list(inputs.arrived), "counts": counts, **came, "digest": found})
+        found = digest(plan, inputs) if plan else None
+        adopted = None
+        if inputs.adopted:
+            labels, deals = inputs.adopted
+            adopted = {"paths": [asdict(path) if path else None for path in labels.paths], "deals": dict(deals)}
+        heard = {"arrived": list(inputs.arrived), "adopted": adopted, "counts": counts}
+        self._write({**told, **heard, **came, "digest": found})
 
     def _write(self, line: dict[str, Any]) -> None:
         self._stream.write(json.dumps(line) + "\n")
@@ -144,20 +153,31 @@ def replayed(recording: Recording) -> Iterator[Replayed]:
     fabric, state = recording.fabric, None
     for line in recording.ticks:
         inputs, plan = _inputs(line), None
-        if state is None:
-            state = tick.first_state(fabric, inputs.policy)
+        if state is None or inputs.adopted:
+            state = _begun(fabric, inputs)
         state = tick.informed(fabric, state, inputs)
         try:
             state = tick.with_outage(fabric, state, health.outage(fabric, inputs.dead, state.silences))
-            plan = tick.plan(fabric, state)
+            if line["digest"] or line["error"] != "InstallError":  # else a switch kept it from deciding
+                force = state.decision if inputs.adopted else None
+                plan = tick.restore(fabric, state, force) if force else tick.plan(fabric, state)
         except WardropError:  # a tick that found no plan, as it did then or not
             pass
         else:
-            state = (tick.acknowledged if line["installed"] else tick.refused)(state, plan)
+            if plan:
+                state = (tick.acknowledged if line["installed"] else tick.refused)(state, plan)
         splits = state.decision.allocation.splits if state.decision else {}
         decided = {name: [[str(route), float(weight)] for route, weight in split] for name, split in splits.items()}
-        found = digest(plan) if plan else None
+        found = digest(plan, inputs) if plan else None
         yield Replayed(line["tick"], inputs.policy.name, line["digest"], found, line["error"] or "", decided)
+
+
+def _begun(fabric: Fabric, inputs: Inputs) -> tick.State:
+    """The state before the first tick."""
+    if inputs.adopted is None:
+        return tick.first_state(fabric, inputs.policy)
+    labels, deals = inputs.adopted
+    return adopt.resumed(fabric, inputs.policy, labels, deals, health.outage(fabric, inputs.dead, {}))
 
 
 def _inputs(line: dict[str, Any]) -> Inputs:
@@ -167,6 +187,10 @@ def _inputs(line: dict[str, Any]) -> Inputs:
         }
         dead = frozenset((switch, port) for switch, port in line["dead"])
         line["installed"], line["digest"], line["error"], line["tick"]
-        return Inputs(get_policy(line["policy"]), dead, counts, line["now"], tuple(line["arrived"]))
+        known = None
+        if found := line["adopted"]:
+            paths = [Path(**{**path, "nodes": tuple(path["nodes"])}) if path else None for path in found["paths"]]
+            known = Labels(tuple(paths)), {name: tuple(numbers) for name, numbers in found["deals"].items()}
+        return Inputs(get_policy(line["policy"]), dead, counts, line["now"], tuple(line["arrived"]), known)
     except (KeyError, TypeError, ValueError) as error:
         raise MeasurementError(f"not a tick of a recording: {type(error).__name__} {error}") from error

@@ -12,7 +12,7 @@ rule sets is empty: applying twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -328,12 +328,3 @@ def doubted(installed: RuleSet, desired: RuleSet) -> dict[str, Part]:
             rest = {place: doubtful(entry) for place, entry in {**theirs, **ours}.items() if place not in known}
             result[name] = Part(None, tuple((switch, entry) for (switch, _), entry in {**known, **rest}.items()))
     return result
-
-
-def doubted_at(installed: RuleSet, switches: Collection[str]) -> dict[str, Part]:
-    """The rule set when nothing is known of these switches but which entries they were given."""
-
-    def look(one: Placed | None) -> Placed | None:
-        return (one[0], doubtful(one[1])) if one and one[0] in switches else one
-
-    return {name: Part(None, tuple(map(look, part.entries))) for name, part in installed.items()}

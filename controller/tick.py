@@ -23,7 +23,8 @@ from controller.hashing import UDP, slots_of
 from controller.labels import REFUSED, Labels
 from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, read
 from controller.plant import FLOW_PORT, SERVICE_PORT
-from controller.rules import Delta, RuleSet, diff, doubted, doubted_at
+from controller.retire import Use, observe
+from controller.rules import Delta, RuleSet, diff, doubted
 from controller.slots import deal, heavy
 from pricing.admission import LIMIT, admitted
 from pricing.errors import WardropError
@@ -67,6 +68,8 @@ class State:
         Slots of sessions whose split cannot come out within a point of what was decided: too heavy, heaviest first.
     seen : Loads, optional
         Measured loads, smoothed over some five ticks; none before all links and servers were measured.
+    use : Use
+        Which numbers are in use, which may be retired, which may be given again.
     """
 
     tick: int
@@ -85,6 +88,7 @@ class State:
     best: Allocation | None = None
     unsplit: Mapping[str, list[int]] = field(default_factory=dict)
     seen: Loads | None = None
+    use: Use = field(default_factory=Use)
 
     @property
     def offered(self) -> FloatArray:
@@ -120,7 +124,9 @@ class Inputs:
     now : float or None
         s, on the counters' clock; None before the first counters.
     arrived : tuple of str
-        Switches that connected since the last tick.
+        Switches that are to be asked for what they hold, because they connected since.
+    adopted : pair of Labels and deals, optional
+        What another controller left in force, at the start.
     """
 
     policy: Policy
@@ -128,13 +134,13 @@ class Inputs:
     counts: Counts = field(default_factory=dict)
     now: float | None = None
     arrived: tuple[str, ...] = ()
+    adopted: tuple[Labels, Mapping[str, tuple[int, ...]]] | None = None
 
 
 def informed(fabric: Fabric, state: State, inputs: Inputs) -> State:
     """The state after what a tick is told, before it decides; never fails."""
     if inputs.now is not None:
         state = learn(fabric, state, inputs.counts, inputs.now, inputs.dead)
-    state = reconnected(state, list(inputs.arrived))
     return state if inputs.policy is state.policy else with_policy(state, inputs.policy)
 
 
@@ -161,6 +167,7 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[he
         }
         for name, rates in measured.carried.items()
     }
+    under, told = fabric.under(state.outage), {switch for _, switch, _ in counts}
     return replace(
         state,
         tick=state.tick + 1,
@@ -169,6 +176,7 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[he
         demand=demand.learn(fabric.network, state.demand, measured.loads.offered, fresh, now),
         carried=carried,
         silences=health.silences(fabric, state.silences, meter, dead),
+        use=observe(under, state.labels, state.deals, meter, told, state.use, now),
     )
 
 
@@ -202,7 +210,9 @@ def plan(fabric: Fabric, state: State) -> Plan:
     decision = state.policy.decide(left.network, loads, state.decision.state if state.decision else None)
     parts = {session.name: float(part) for session, part in zip(left.network.sessions, served, strict=True)}
     allocation = left.completed(decision.allocation, state.decision.allocation if state.decision else None)
-    labels = state.labels.given(fabric.under(state.outage).paths(allocation))
+    paths = fabric.under(state.outage).paths(allocation)
+    wear = state.use.idle - {state.labels.numbers.get(path, 0) for path in paths}
+    labels = state.labels.without(wear).given(paths, state.use.free)
     deals, unsplit = {}, {}
     for session in network.sessions:
         part = parts.get(session.name, 1.0)
@@ -216,6 +226,15 @@ def plan(fabric: Fabric, state: State) -> Plan:
     rules = compile_rules(fabric.under(state.outage), labels, deals, state.installed)
     delta = diff(rules, state.installed)
     return Plan(replace(decision, allocation=allocation), parts, labels, deals, unsplit, rules, delta)
+
+
+def restore(fabric: Fabric, state: State, decision: Decision) -> Plan:
+    """Put back what the decision in force wants, and decide nothing; an outage may ask for other ways back."""
+    under = fabric.under(state.outage)
+    there = {state.labels.path(number) for deal in state.deals.values() for number in deal if number != REFUSED}
+    labels = state.labels.given({*map(under.back, there), *under.fallbacks.values()}, state.use.free)
+    rules = compile_rules(under, labels, state.deals, state.installed)
+    return Plan(decision, state.served, labels, state.deals, state.unsplit, rules, diff(rules, state.installed))
 
 
 def parts_served(left: Remains, state: State) -> tuple[FloatArray, FloatArray]:
@@ -251,14 +270,10 @@ def acknowledged(state: State, plan: Plan) -> State:
 def refused(state: State, plan: Plan) -> State:
     """The state after a plan failed on its way: the last allocation stands, what was sent is in doubt.
 
-    Numbers that the plan gave stay given, so that no label ever changes its meaning.
+    Numbers that the plan gave stay given, and those that it retired are not gone: no label ever changes its meaning.
     """
-    return replace(state, labels=plan.labels, installed=doubted(state.installed, plan.rules))
-
-
-def reconnected(state: State, switches: list[str]) -> State:
-    """The state after switches came back: whether they kept their rules is not known."""
-    return replace(state, installed=doubted_at(state.installed, switches)) if switches else state
+    labels = plan.labels.with_those_of(state.labels)
+    return replace(state, labels=labels, installed=doubted(state.installed, plan.rules))
 
 
 def with_outage(fabric: Fabric, state: State, outage: Outage) -> State:
@@ -380,7 +395,7 @@ def realised(fabric: Fabric, state: State) -> dict[str, list[list[Any]]]:
     found = {}
     for name, rates in state.carried.items():
         total = sum(rates.values())
-        used = sorted((number, rate) for number, rate in rates.items() if rate > 0)
+        used = sorted((n, rate) for n, rate in rates.items() if rate > 0 and n not in state.labels.retired)
         found[name] = [[fabric.route_name(state.labels.path(number)), rate / total] for number, rate in used]
     return found
 
@@ -395,6 +410,6 @@ def installed_values(fabric: Fabric, state: State) -> dict[str, Any]:
             "host": path.host,
             "back": path.back,
         }
-        for number, path in enumerate(state.labels.paths, 1)
+        for path, number in sorted(state.labels.numbers.items(), key=lambda pair: pair[1])
     }
     return {"routes": routes, "slots": {name: list(numbers) for name, numbers in state.deals.items()}}

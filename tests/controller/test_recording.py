@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 import experiments.commands.replay  # noqa: F401  adds its command
 from controller.app import Controller, set_up_log
+from controller.holdings import Held
 from controller.measure import Count, Counts, Key, wiring
 from controller.metrics import Exporter
 from controller.recording import Recorder, recording_from_lines, replayed
-from controller.rules import Delta
+from controller.rules import Delta, Entry
 from experiments.commands.cli import app
 from pricing.errors import InstallError, MeasurementError
 from pricing.policy import POLICIES
@@ -54,6 +55,14 @@ class Board:
         """Those that are new, once."""
         new, self.new = self.new, []
         return new
+
+    def held(self, switches: list[str], timeout: float) -> dict[str, Held]:
+        """They come back without a rule."""
+        return {name: {} for name in switches}
+
+    def written(self, entry: Entry) -> bytes:
+        """Nothing is there to be compared with."""
+        return b""
 
     def counts(self, timeout: float) -> tuple[Counts, list[str]]:
         """All counters that loads are told from, unless they are silent."""
