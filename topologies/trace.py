@@ -3,7 +3,8 @@
 A probe is a UDP packet from one host to an address, with a mark in its payload; probes of many source ports are many
 flows, which a split sends by different routes. A packet socket in the switches' namespace sees each frame that leaves a
 switch, with the label it carries there. The flows are sent a second time to see the rules' own
-counters rise, hop by hop; packets of others on the same route count there too.
+counters rise, hop by hop; packets of others on the same route count there too. On the bypass of a failed link frames
+carry a VLAN tag and are not seen; they are again where the bypass ends.
 
 Python's own library and Open vSwitch's tools are all that it needs.
 """

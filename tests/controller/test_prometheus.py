@@ -47,7 +47,7 @@ def line(outage: Outage, policy: str) -> dict[str, Any]:
     loads = evaluate(SQUARE, state.decision.allocation).loads
     carried = {session.name: {1: 100.0} for session in SQUARE.sessions}
     ages = [np.full(len(things), 0.5) for things in (SQUARE.links, SQUARE.servers, SQUARE.sessions)]
-    state = replace(state, measured=Measured(loads, *ages, loads.offered, carried), carried=carried)
+    state = replace(state, measured=Measured(loads, *ages, loads.offered, carried), carried=carried, seen=loads)
     state, verdict = tick.judge(fabric, state)
     return {**tick.describe(fabric, state), **verdict, "dropped": {"h-a": {"label": 3}}}
 

@@ -57,7 +57,7 @@ class TestReach:
         def spawn(function: object, *arguments: object) -> None:
             threading.Thread(target=function, args=arguments, daemon=True).start()  # type: ignore[arg-type]
 
-        serve(server, lambda: b"x 1\n", spawn, "secret")
+        serve(server, lambda accept: ("text/plain", b"x 1\n"), spawn, "secret")
         request = urllib.request.Request(f"http://127.0.0.1:{port_number}/metrics")
         if given_token:
             request.add_header("Authorization", f"Bearer {given_token}")

@@ -126,8 +126,8 @@ def test_a_sessions_routes_are_lit_with_their_splits_and_priced_in_parts(page: P
 def test_pause_scrub_and_live_again(page: Page, run: MadeUpRun) -> None:
     page.keyboard.press("Space")
     page.keyboard.press("ArrowLeft")
+    expect(page.locator("#tick")).to_contain_text(f"tick {run.count - 2},")
     shown = page.inner_text("#tick")
-    assert shown.startswith(f"tick {run.count - 2},")
     run.tick(2)
     expect(page.locator("#time")).to_have_attribute("max", "16")
     assert page.inner_text("#tick") == shown

@@ -1,6 +1,6 @@
 """`mn` in namespaces of its own: its clean-up kills processes by name and removes files, on the whole machine.
 
-It sees only its own processes, an empty /run and /tmp, and the Open vSwitch of a testbed.
+It sees only its own processes, an empty /run and /tmp, the checkout and its environment, and a testbed's Open vSwitch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ENTER = """
 set -e
 mount -t tmpfs none /mnt
-mkdir /mnt/ovs /mnt/checkout
+mkdir /mnt/ovs /mnt/checkout /mnt/environment
 mount --bind "$OVS_RUNDIR" /mnt/ovs
 mount --bind . /mnt/checkout
+mount --bind "$VIRTUAL_ENV" /mnt/environment
 mount -t tmpfs none /run
 mount -t tmpfs none /tmp
-export OVS_RUNDIR=/mnt/ovs HOME=/tmp
+export OVS_RUNDIR=/mnt/ovs VIRTUAL_ENV=/mnt/environment HOME=/tmp
 cd /mnt/checkout
 cat > /tmp/custom.py
 exec "$@"

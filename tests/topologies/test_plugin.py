@@ -86,7 +86,7 @@ def test_links_of_others_have_their_parameters_and_one_warning_names_the_rest() 
 @pytest.fixture(scope="module")
 def own() -> str:
     """Our controller with a topology of somebody's, two routes between its sides, and a script at the prompt."""
-    options = ["--topo", "diamond4", "--link", "queue", "--controller", "priced,policy=joint"]
+    options = ["--topo", "diamond4", "--link", "queue", "--controller", "priced,policy=ecmp"]
     script = ["--test", "pingall+iperf", "--post", "/tmp/at-the-prompt"]
     with Testbed() as testbed:
         said = mn_alone.mn(testbed, *options, *script, custom=DIAMOND)
@@ -111,12 +111,14 @@ class TestTheirTopology:
         assert re.search(r"of 32 flows: h1 > s1 > s2 > s4 > h3\n +s1 +out by s1-eth1 +label 02:57:\w\w:\w\w", own)
         assert re.search(r"of 32 flows: h1 > s1 > s3 > s4 > h3\n +s1 .* rule counted [1-9]", own)
         broken = own[own.index("failed now: s1-s2") : own.index("failed now: nothing")]
-        assert "let out by no switch" in broken
-        assert "s2" not in broken.replace("s1-s2", "")
+        assert sum(int(n) for n in re.findall(r"^(\d+) of 32 flows: .* > h3$", broken, re.M)) == 32, (
+            "led around, or moved"
+        )
+        assert "s1-eth1" not in broken
         assert "found no address of 'nowhere'; accepted: h1, h2, h3, h4" in own
 
     def test_the_controller_tells_prices_splits_routes_and_gap(self, own: str) -> None:
-        assert re.search(r"^s1->s2 +\d+\.\d{3} +\d\.\d{3} +\d+\.\d{3}$", own, re.M)
+        assert re.search(r"^s1->s3 +\d+\.\d{3} +\d\.\d{3} +\d+\.\d{3}$", own, re.M)
         assert re.search(r"^h1-h3 +\d\.\d{3} .* s1>s\d>s4$", own, re.M)
         assert re.search(r"^02:57:00:01 +h1-h3 +\d+ +s1 > s\d > s4 > h3$", own, re.M)
         assert re.search(r"^gap, proven +\d", own, re.M)
