@@ -175,6 +175,7 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[he
         measured=measured,
         demand=demand.learn(fabric.network, state.demand, measured.loads.offered, fresh, now),
         carried=carried,
+        seen=_smoothed(state.seen, measured),
         silences=health.silences(fabric, state.silences, meter, dead),
         use=observe(under, state.labels, state.deals, meter, told, state.use, now),
     )

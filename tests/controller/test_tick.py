@@ -22,6 +22,7 @@ from controller.rules import Delta, placed
 from pricing.errors import InstallError, NotConverged, TopologyError, WardropError
 from pricing.network import Network
 from pricing.policy import POLICIES, Policy
+from pricing.problem import evaluate
 from pricing.values import Decision, Loads
 
 
@@ -109,6 +110,30 @@ def test_a_policy_without_an_answer_keeps_the_rules() -> None:
     assert last["error"] == "NotConverged: no answer after 3 rounds"
     assert last["rules_changed"] == 0
     assert last["decided"] == lines(record)[0]["decided"]
+
+
+def test_the_gap_of_the_running_network_is_told_from_its_counters() -> None:
+    net = small.network([("a", "b"), ("b", "c")], {"east": "c", "west": "a"}, ["b"])
+    fabric = small.fabric(net, 64)
+    state = tick.first_state(fabric, POLICIES["joint"])
+    state = tick.acknowledged(state, tick.plan(fabric, state))
+    assert state.decision is not None
+    loads = evaluate(net, state.decision.allocation).loads
+    hosts, switches = fabric.plant.hosts, fabric.plant.switches
+    bits = {("out", k[0], switches[k[0]].ports[k[1]]): x for k, x in zip(net.link_index, loads.links, strict=True)}
+    frame = net.sessions[0].frame_bits
+    bits |= {
+        ("out", hosts[s.name].node, hosts[s.name].port): x * frame
+        for s, x in zip(net.servers, loads.servers, strict=True)
+    }
+    bits[("in", hosts["h-b"].node, hosts["h-b"].port)] = net.sessions[0].rate
+    assert tick.judge(fabric, state)[1]["running_gap"] is None, "nothing was measured yet"
+    for second in range(1, 4):
+        counts = {k: Count(round(x * second / frame), round(x * second / 8), float(second)) for k, x in bits.items()}
+        state = tick.learn(fabric, state, counts, float(second))  # type: ignore[arg-type]
+    verdict = tick.judge(fabric, state)[1]
+    assert verdict["running_gap"] == pytest.approx(0.0, abs=0.01)
+    assert verdict["running_residual"] == pytest.approx(0.0, abs=0.05)
 
 
 def test_the_record_says_what_was_installed_and_only_when_it_changed() -> None:
