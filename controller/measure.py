@@ -18,9 +18,9 @@ prices), the model's load of the allocation in force stands in, and its age is i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -209,8 +209,9 @@ class Reader:
     meter: Meter
     now: float
 
-    def measured(self, assumed: Loads) -> Measured:
-        """Everything, with `assumed` loads where nothing was ever measured; O(counters)."""
+    def measured(self, assumed: Callable[[], Loads]) -> Measured:
+        """Everything, with `assumed` loads where nothing was ever measured, asked for only then; O(counters)."""
+        model = cache(assumed)
         rates, found = self.meter.rates, wiring(self.fabric)
         links = [(rate.bits, rate.time) if (rate := rates.get(key)) else None for key in found.links]
         servers = [self._server(*counters) for counters in found.servers]
@@ -224,7 +225,11 @@ class Reader:
             if last := rates.get(leave):
                 delivered[name] = delivered.get(name, 0.0) + last.bits
         return Measured(
-            Loads(_values(links, assumed.links), _values(servers, assumed.servers), _values(sessions, assumed.offered)),
+            Loads(
+                _values(links, lambda: model().links),
+                _values(servers, lambda: model().servers),
+                _values(sessions, lambda: model().offered),
+            ),
             self._ages(links),
             self._ages(servers),
             self._ages(sessions),
@@ -275,5 +280,8 @@ Load = tuple[float, float] | None
 """A load and the time of its measurement, where there is one."""
 
 
-def _values(rows: list[Load], assumed: FloatArray) -> FloatArray:
-    return np.array([row[0] if row else other for row, other in zip(rows, assumed, strict=True)], dtype=float)
+def _values(rows: list[Load], assumed: Callable[[], FloatArray]) -> FloatArray:
+    known = [row[0] for row in rows if row]
+    if len(known) < len(rows):
+        known = [row[0] if row else other for row, other in zip(rows, assumed().tolist(), strict=True)]
+    return np.array(known, dtype=float)

@@ -219,6 +219,8 @@ class Switchboard:
     def look(self, switches: Iterable[str], timeout: float) -> None:
         """Learn which ports of these switches are dead; from then on they tell by themselves."""
         names = set(switches)
+        if not names:
+            return
         asked: dict[int, Batch] = {dpid: [] for dpid, name in self.names.items() if name in names}
         exchange = self._ask(asked, self.framework.ports, timeout)
         told = {self.names[dpid] for dpid, _, _ in exchange.replies}

@@ -30,7 +30,7 @@ from pricing.admission import LIMIT, admitted
 from pricing.errors import WardropError
 from pricing.joint.certificate import certify, certify_loads
 from pricing.joint.optimum import optimum
-from pricing.network import Allocation
+from pricing.network import Allocation, Network
 from pricing.outage import NOTHING, Outage, Remains
 from pricing.policy import Policy, nominal_loads
 from pricing.problem import evaluate, joined, problem_of
@@ -152,12 +152,7 @@ def first_state(fabric: Fabric, policy: Policy) -> State:
 def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[health.Port] = frozenset()) -> State:
     """The state after new counters, and with `dead` ports; loads that were never measured are those of the model."""
     meter = read(state.meter, counts)
-    nominal = np.array([session.rate for session in fabric.network.sessions], dtype=float)
-    if state.decision is None:
-        assumed = Loads(np.zeros(len(fabric.network.links)), np.zeros(len(fabric.network.servers)), nominal)
-    else:
-        assumed = evaluate(fabric.network, state.decision.allocation, nominal).loads
-    measured = Reader(fabric, state.labels, meter, now).measured(assumed)
+    measured = Reader(fabric, state.labels, meter, now).measured(lambda: _assumed(fabric.network, state.decision))
     last = state.demand.time if math.isfinite(state.demand.time) else -math.inf
     fresh = now - measured.session_ages > last
     carried = {
@@ -179,6 +174,14 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[he
         silences=health.silences(fabric, state.silences, meter, dead),
         use=observe(under, state.labels, state.deals, meter, told, state.use, now),
     )
+
+
+def _assumed(network: Network, decision: Decision | None) -> Loads:
+    """Loads of the model at the nominal rates, none while nothing is decided."""
+    if decision is None:
+        nothing = np.zeros(len(network.links)), np.zeros(len(network.servers))
+        return Loads(*nothing, problem_of(network).rates)
+    return nominal_loads(network, decision.allocation)
 
 
 def _smoothed(seen: Loads | None, measured: Measured) -> Loads | None:

@@ -16,8 +16,6 @@ steps as bottlenecks.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import coo_array
@@ -50,7 +48,7 @@ def admitted(network: Network, offered: FloatArray) -> FloatArray:
     for klass in sorted(set(classes)):
         free = {k for k, other in enumerate(classes) if other == klass and part[k] < 1}
         while free:
-            reached, stuck = _raise(network, tuple(offered), tuple(part), frozenset(free))
+            reached, stuck = _raise(network, offered, part, frozenset(free))
             for k in free:
                 part[k] = reached
             if reached >= 1 - _TIGHT:
@@ -60,9 +58,8 @@ def admitted(network: Network, offered: FloatArray) -> FloatArray:
     return part
 
 
-@lru_cache(maxsize=64)
 def _raise(
-    network: Network, offered: tuple[float, ...], part: tuple[float, ...], free: frozenset[int]
+    network: Network, offered: FloatArray, part: FloatArray, free: frozenset[int]
 ) -> tuple[float, frozenset[int]]:
     """The largest equal part of the free sessions beside what is fixed, at most 1, and which of them it limits."""
     problem = problem_of(network)

@@ -66,7 +66,7 @@ def test_unknown_is_never_zero() -> None:
     fabric = small.fabric(small.LINE)
     links, servers = len(small.LINE.links), len(small.LINE.servers)
     assumed = Loads(np.full(links, 7.0), np.full(servers, 8.0), np.full(1, 9.0))
-    measured = Reader(fabric, Labels(), EMPTY, 5.0).measured(assumed)
+    measured = Reader(fabric, Labels(), EMPTY, 5.0).measured(lambda: assumed)
     assert (measured.loads.links == 7).all()
     assert (measured.loads.servers == 8).all()
     assert (measured.loads.offered == 9).all()
@@ -88,7 +88,7 @@ def test_loads_are_read_from_their_ports() -> None:
     meter = read(EMPTY, {key: Count(0, 0, 0.0) for key in keys})
     meter = read(meter, {key: Count(octets // 100, octets, 1.0) for key, octets in keys.items()})
     nothing = Loads(np.zeros(len(small.LINE.links)), np.zeros(2), np.zeros(1))
-    measured = Reader(fabric, Labels(), meter, 3.0).measured(nothing)
+    measured = Reader(fabric, Labels(), meter, 3.0).measured(lambda: nothing)
     assert measured.loads.links[small.LINE.link_index["a", "b"]] == 8000
     assert measured.link_ages[small.LINE.link_index["a", "b"]] == 2.0
     assert measured.loads.offered[0] == 16000
