@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.table import Table as Grid
 
@@ -149,7 +150,9 @@ def write(page: Page, folder: Path) -> None:
         )
         loader.tests["picture"] = lambda part: isinstance(part, Picture)
         for name in ("html", "md"):
-            text = loader.get_template(f"paper.{name}.j2").render(page=page, style=stylesheet(), pictures=pictures)
+            text = loader.get_template(f"paper.{name}.j2").render(
+                page=page, colours=Markup(stylesheet()), pictures=pictures
+            )
             (folder / f"index.{name}").write_text(text, encoding="utf-8")
 
 
