@@ -133,12 +133,14 @@ def run(
     failed: BaseException | None = None
     for future in as_completed(list(futures)):
         cell = futures.pop(future)
-        if future.status == "finished":
+        # Not its status: a worker that dies with a result takes that back, and both questions wait for the next one.
+        error = future.exception()
+        if error is None:
             found[cell] = future.result()
             store.put(cell, found[cell])
             told(len(found), len(cells))
         else:
-            failed = failed or future.exception()
+            failed = failed or error
         future.release()
     if isinstance(failed, WardropError):
         raise failed

@@ -139,6 +139,7 @@ def test_pause_scrub_and_live_again(page: Page, run: MadeUpRun) -> None:
 
 def test_two_phases_side_by_side(page: Page) -> None:
     page.keyboard.press("c")
+    expect(page.locator("#difference tr").first.locator("th")).to_have_count(3)
     heads = page.locator("#difference tr").first.locator("th").all_inner_texts()
     assert heads == ["", "shortest-path", "joint-distributed"]
     assert page.locator("#pair svg").count() == 2
