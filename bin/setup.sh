@@ -70,6 +70,9 @@ missing_packages() {
     for tool in "${tools[@]}"; do
         command -v "${tool%%:*}" >/dev/null || printf '%s\n' "${tool##*:}"
     done
+    # A faster malloc for the switches (`ALLOCATOR` in topologies/testbed.py).
+    ! command -v apt-get >/dev/null || compgen -G '/usr/lib/*/libtcmalloc_minimal.so.4' >/dev/null ||
+        printf '%s\n' libtcmalloc-minimal4
     # What the environment is made with; apt's python3.11-venv completes Debian's python3.11.
     complete "${locks[@]}" || find_python || printf '%s\n' "${incomplete:-python3}-venv"
 }
