@@ -39,6 +39,9 @@ with 40 us 0.4 %, with 75 us 0.1 % too short and 0.1 ms less at every wait.
 MOST_CLASSES = 8
 """Priority classes that DSCP's class selectors tell apart."""
 
+DSCP = 0xFC
+"""The bits of that byte of the IP header which are the DSCP; the other two are for congestion marks."""
+
 LOWEST, HIGHEST = 100e3, 1e9
 """Capacities that HTB shapes faithfully here, bit/s.
 
@@ -103,6 +106,15 @@ def tos(klass: int, classes: int) -> int:
     (224, 192, 0)
     """
     return 32 * (MOST_CLASSES - klass) if classes > 1 else 0
+
+
+def klass_of(tos: int, classes: int) -> int:
+    """The class that the byte of a packet's IP header says, among so many; the last where it says none of them.
+
+    >>> klass_of(224, 2), klass_of(192, 2), klass_of(160, 2), klass_of(0, 2), klass_of(224, 1)
+    (1, 2, 2, 2, 1)
+    """
+    return next((k for k in range(1, classes) if tos & DSCP == 32 * (MOST_CLASSES - k)), classes)
 
 
 def as_emulated(network: Network, netem: bool) -> Network:
@@ -184,7 +196,7 @@ def shaping(
             f"class add dev {interface} parent 1:1 classid 1:1{k} htb prio {k - 1} {own}",
             f"qdisc add dev {interface} parent 1:1{k} handle 1{k}: {fifo}",
             f"filter add dev {interface} parent 1: protocol ip prio {k} "
-            f"u32 match ip dsfield {tos(k, classes):#04x} 0xfc flowid 1:1{k}",
+            f"u32 match ip dsfield {tos(k, classes):#04x} {DSCP:#04x} flowid 1:1{k}",
         ]
     return lines
 

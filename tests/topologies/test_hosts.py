@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +18,12 @@ import pytest
 
 from pricing.errors import EmulationError
 from pricing.network import FRAME_OVERHEAD_BITS, SizeLaw
+from pricing.simulate.priority import priority_waits
 from topologies.hosts import logs, sender, start
 from topologies.hosts.sender import FIRST_MEASURED, Traffic, schedule
-from topologies.hosts.server import request_work
+from topologies.hosts.server import Server, Service, _Export, request_work
 from topologies.hosts.sockets import ECHO, HEADER
+from topologies.links import tos
 from topologies.testbed import Testbed
 
 TRAFFIC = Traffic(
@@ -203,6 +207,69 @@ class TestServer:
         assert np.array_equal(served["start"][1:], served["departure"][:-1])
         assert np.all(served["left"] >= served["departure"])
         assert np.all(served["received"] >= before)
+
+
+class TestClasses:
+    def test_waits_are_those_of_the_recursion(self, tmp_path: Path) -> None:
+        """Forty requests that are there before the first is served: nobody is interrupted, the first class goes on."""
+        service = Service(
+            "east",
+            "127.0.0.1",
+            2000.0,
+            1.0,
+            100,
+            5,
+            [1.0],
+            [800.0],
+            str(tmp_path / "x"),
+            str(tmp_path / "x.load"),
+            "",
+            3,
+        )
+        server = Server(service)
+        classes = np.random.default_rng(1).integers(1, 4, 40)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.1", 7000))
+            for number, klass in enumerate(classes.tolist()):
+                mark = [(socket.IPPROTO_IP, socket.IP_TOS, tos(klass, 3).to_bytes(4, sys.byteorder))]
+                client.sendmsg([HEADER.pack(0, 0, number, time.time_ns())], mark)
+            thread = threading.Thread(target=server.run)
+            thread.start()
+            answers = [ECHO.unpack(client.recv(2048)[: ECHO.size])[2] for _ in classes]
+            server.stop()
+            thread.join()
+        server.socket.close()
+        server.save()
+        log, summary = logs.load(tmp_path / "x.npy")
+        assert (summary["served"], summary["overflow"]) == (40, 0)
+        assert np.array_equal(log["klass"], classes)
+        received, work = (log["received"] - log["received"][0]) / logs.SECOND, log["work"]
+        waits = (log["start"] - log["received"]) / logs.SECOND
+        assert waits == pytest.approx(priority_waits(received, work, classes), abs=1e-6)
+        order = np.argsort(log["start"])
+        assert answers == log["seq"][order].tolist() != sorted(answers)
+        assert (np.diff(log["klass"][order][1:].astype(int)) >= 0).all()
+
+    def test_exports_load_and_wait_of_each_class(self, tmp_path: Path) -> None:
+        load = tmp_path / "load"
+        server = Server(Service("east", "127.0.0.1", 1000.0, 0.0, 9, 5, [2.0], [0.0], "x", str(load), "", 2))
+        export = _Export(server)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.1", 7000))
+            for byte in (224, 192, 0, 0):
+                client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, byte)
+                client.send(HEADER.pack(0, 0, byte, 0))
+        server._take_in()
+        server.socket.close()
+        for second in (1, 2):
+            export.write(second)
+            said = json.loads(load.read_text())
+            known = [[4, 8.0], [0, 0.0]][second - 1]
+            assert [said["requests"], said["load"], said["queue"]] == [*known, 4]
+            parts = [{"requests": 1, "load": 2.0}, {"requests": 3, "load": 6.0}]
+            idle = [{"requests": 0, "load": 0.0}] * 2
+            wanted = [{**part, "wait_s": None} for part in (parts, idle)[second - 1]]
+            assert said["classes"] == wanted
 
 
 def test_program_that_fails_says_why(tmp_path: Path) -> None:

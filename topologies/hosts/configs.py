@@ -38,7 +38,7 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int) -> dict[str
             "seed": seed,
             "work": work,
             "response_bits": [session.response_bits for session in network.sessions],
-            "tos": [tos(session.klass, classes) for session in network.sessions],
+            "classes": classes,
             "log": str(folder / f"server-{host}"),
             "load": str(folder / f"load-{host}.json"),
             "greet": plant.hosts[plant.host_at(network.sessions[0].source)].ip,

@@ -33,6 +33,7 @@ SERVED = np.dtype(
         ("size", "u2"),
         ("sent", "i8"),
         ("received", "i8"),
+        ("klass", "u1"),
         ("start", "i8"),
         ("departure", "i8"),
         ("left", "i8"),
@@ -41,9 +42,10 @@ SERVED = np.dtype(
 )
 """A request at a server.
 
-Whose it is and its payload in bytes; in ns when it was sent, when it arrived (kernel's stamp), when its service began,
-its deadline, when it really left; and its work in seconds of this server. `start`, `departure` and `left` are 0 where
-the queue was full; `left` alone is 0 where the server was stopped before it was through.
+Whose it is and its payload in bytes; when it was sent and when it arrived (kernel's stamp), ns; its priority class;
+when its service began, its deadline, and when it really left, ns; and its work in seconds of this server. `start`,
+`departure` and `left` are 0 where the queue was full; `left` alone is 0 where the server was stopped before it was
+through.
 """
 
 Log = NDArray[np.void]

@@ -1,9 +1,13 @@
 """A server that queues as theory says: `python -m topologies.hosts.server CONFIG.json`.
 
-A first-in first-out queue kept by absolute deadlines: a request that arrived at time a (the kernel's stamp), behind one
-that departs at d, departs at
+A queue kept by absolute deadlines: a request that arrived at time a (the kernel's stamp), served behind one that
+departs at d, departs at
 
     max(a, d) + work.
+
+Who is next is decided at that moment: the first priority class of which somebody has arrived by then, first in, first
+out within it, and nobody is interrupted. A request carries its class in its DSCP, and its answer carries the same; with
+one class all wait in one line.
 
 Work is time, not processing: the process sleeps until the next deadline, so a late wake-up delays one answer and never
 the queue. The work of request (session, seq) is a pure function of the seed: the same packet brings the same work to
@@ -41,10 +45,12 @@ from topologies.hosts.sockets import (
     RECEIVE_BUFFER,
     SERVICE_PORT,
     STAMP_SPACE,
+    mark,
     socket_drops,
     stamp,
     stamped_socket,
 )
+from topologies.links import klass_of
 from topologies.promptness import go_first, wake_on_time
 
 DISCARD = 9
@@ -59,7 +65,9 @@ NAP = SECOND // 5
 FRAME_HEADERS = 42
 """Bytes of Ethernet, IP and UDP around a payload."""
 
-_FIELDS = ("session", "seq", "flow", "size", "sent", "received", "start", "departure")
+_FIELDS = ("session", "seq", "flow", "size", "sent", "received", "klass", "start", "departure")
+_WIDTH = len(_FIELDS)
+_RECEIVED, _KLASS, _START, _DEPARTURE = range(_WIDTH - 4, _WIDTH)
 
 
 @dataclass(frozen=True)
@@ -90,8 +98,8 @@ class Service:
         Path of the file of loads and waits.
     greet : str
         Address of a host that the server greets when it starts; none for ''.
-    tos : sequence of int
-        The byte of the IP header that says the class of each session's answers; empty where nobody has classes.
+    classes : int
+        Priority classes, 1 where nobody has any.
     """
 
     server: str
@@ -105,7 +113,7 @@ class Service:
     log: str
     load: str
     greet: str = ""
-    tos: Sequence[int] = ()
+    classes: int = 1
 
     @classmethod
     def read(cls, path: Path) -> Service:
@@ -130,24 +138,37 @@ def request_work(seed: int, session: int, seq: NDArray[np.integer[Any]], scv: fl
     return np.array([blocks[number // BLOCK][number % BLOCK] for number in seq.tolist()], np.float64)
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What waits: its row in the log, when it arrived (ns), its answer, and where that goes and under which mark."""
+
+    row: int
+    arrival: int
+    session: int
+    answer: bytes | None
+    client: tuple[str, int]
+    tos: int
+
+
 class Server:
-    """The queue, its socket, and what is known of every request."""
+    """The queues, their socket, and what is known of every request."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.socket = stamped_socket(service.address, SERVICE_PORT, RECEIVE_BUFFER)
-        self.queue: deque[tuple[int, int, bytes | None, tuple[str, int]]] = deque()
-        self.busy_until = 0
+        self.socket = stamped_socket(service.address, SERVICE_PORT, RECEIVE_BUFFER, marked=True)
+        self.waiting: list[deque[_Request]] = [deque() for _ in range(service.classes)]
+        self.serving: _Request | None = None
+        self.free = 0
+        self.inside = 0
         self.rows = array("q")
         self.works = array("d")
         self.left = array("q")
+        self.gone = array("q")
         self.refused = array("q")
         self.counts = Counter(malformed=0, errors=0)
         self.stopping = False
         self._blocks: dict[tuple[int, int], list[float]] = {}
         self._answers = [_answer_padding(bits) for bits in service.response_bits]
-        tos = service.tos or [0] * len(self._answers)
-        self._marks = [[(socket.IPPROTO_IP, socket.IP_TOS, struct.pack("@i", byte))] if byte else [] for byte in tos]
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -156,10 +177,11 @@ class Server:
         while not self.stopping:
             now = time.time_ns()
             wait = min(NAP, (second + 1) * SECOND - now)
-            if self.queue:
-                wait = min(wait, self.queue[0][0] - now)
-            if wait > 0 and select.select([self.socket], [], [], wait / SECOND)[0]:
-                self._take_in()
+            if self.serving:
+                wait = min(wait, self.free - now)
+            if wait > 0:
+                select.select([self.socket], [], [], wait / SECOND)
+            self._take_in()
             self._let_go()
             if time.time_ns() // SECOND > second:
                 second += 1
@@ -176,7 +198,7 @@ class Server:
         self.stopping = True
 
     def _take_in(self) -> None:
-        limit, receive = self.service.queue, self.socket.recvmsg
+        limit, classes, receive = self.service.queue, self.service.classes, self.socket.recvmsg
         while True:
             try:
                 data, ancillary, _, client = receive(2048, STAMP_SPACE)
@@ -189,28 +211,50 @@ class Server:
             if session >= len(self._answers) or sent >> 63:
                 self.counts["malformed"] += 1
                 continue
-            arrival, work = stamp(ancillary), self.work(session, seq)
-            if len(self.queue) >= limit:
-                self.refused.extend((session, seq, flow, len(data), sent, arrival, 0, 0))
+            arrival, tos = stamp(ancillary), mark(ancillary)
+            klass = klass_of(tos, classes)
+            if self.inside >= limit:
+                self.refused.extend((session, seq, flow, len(data), sent, arrival, klass, 0, 0))
                 continue
-            start = max(arrival, self.busy_until)
-            self.busy_until = departure = start + round(work * SECOND)
-            self.rows.extend((session, seq, flow, len(data), sent, arrival, start, departure))
-            self.works.append(work)
             padding = self._answers[session]
             answer = None if padding is None else data[: ECHO.size] + padding
-            self.queue.append((departure, session, answer, client))
+            self.waiting[klass - 1].append(_Request(len(self.works), arrival, session, answer, client, tos))
+            self.rows.extend((session, seq, flow, len(data), sent, arrival, klass, 0, 0))
+            self.works.append(self.work(session, seq))
+            self.left.append(0)
+            self.inside += 1
 
     def _let_go(self) -> None:
-        queue = self.queue
-        while queue and queue[0][0] <= (now := time.time_ns()):
-            _, session, answer, client = queue.popleft()
-            self.left.append(now)
-            if answer is not None:
+        """Serve whom the time has come for, and let those go whose work is done."""
+        while self.serving or self._begin():
+            request, now = self.serving, time.time_ns()
+            if request is None or self.free > now:
+                return
+            self.left[request.row] = now
+            self.gone.append(request.row)
+            self.inside -= 1
+            self.serving = None
+            if request.answer is not None:
+                mark = [(socket.IPPROTO_IP, socket.IP_TOS, struct.pack("@i", request.tos))] if request.tos else []
                 try:
-                    self.socket.sendmsg([answer], self._marks[session], 0, client)
+                    self.socket.sendmsg([request.answer], mark, 0, request.client)
                 except OSError:
                     self.counts["errors"] += 1
+            if self.service.classes > 1:
+                self._take_in()  # who is next depends on who is here
+
+    def _begin(self) -> bool:
+        """Take the next request into service, if there is one; says when it will be done."""
+        heads = [line[0].arrival for line in self.waiting if line]
+        if not heads:
+            return False
+        start = max(self.free, min(heads))
+        line = next(line for line in self.waiting if line and line[0].arrival <= start)
+        self.serving = request = line.popleft()
+        self.free = start + round(self.works[request.row] * SECOND)
+        self.rows[request.row * _WIDTH + _START] = start
+        self.rows[request.row * _WIDTH + _DEPARTURE] = self.free
+        return True
 
     def work(self, session: int, seq: int) -> float:
         """Work of a request, in seconds of this server."""
@@ -224,11 +268,12 @@ class Server:
 
     def save(self) -> None:
         """Write the log: requests in the order of their arrival."""
+        while self._begin():  # those who still wait would be served in this order
+            pass
         served, refused = _rows(self.rows), _rows(self.refused)
         served["work"] = np.frombuffer(self.works)
-        left = np.frombuffer(self.left, np.int64)
-        served["left"][: len(left)] = left
-        gone = served[: len(left)]
+        served["left"] = np.frombuffer(self.left, np.int64)
+        gone = served[np.frombuffer(self.gone, np.int64)]
         late = (gone["left"] - gone["departure"]) / SECOND
         summary = {
             "server": self.service.server,
@@ -252,28 +297,42 @@ class _Export:
         self.seen = self.gone = self.refused = 0
 
     def write(self, second: int) -> None:
-        server, width = self.server, len(_FIELDS)
-        arrived = server.works[self.seen :]
-        rows = np.array(server.rows[self.gone * width : len(server.left) * width], np.int64).reshape(-1, width)
-        left = np.array(server.left[self.gone :], np.int64)
-        refused = len(server.refused) // width
-        received, start, departure = rows[:, 5], rows[:, 6], rows[:, 7]
+        server = self.server
+        arrived, works = _table(server.rows)[self.seen :, _KLASS].copy(), np.array(server.works[self.seen :])
+        rows = np.array(server.gone[self.gone :], np.int64)
+        received, klass, start, departure = _table(server.rows)[rows][:, _RECEIVED:].T
+        waits = (start - received) / SECOND
+        lateness = (np.frombuffer(server.left, np.int64)[rows] - departure) / SECOND
+        refused = len(server.refused) // _WIDTH
+        capacity = server.service.capacity
         save_summary(
             Path(server.service.load),
             {
                 "server": server.service.server,
                 "time": second,
                 "requests": len(arrived) + refused - self.refused,
-                "load": float(sum(arrived)) * server.service.capacity,
-                "capacity": server.service.capacity,
-                "wait_s": float((start - received).mean()) / SECOND if len(rows) else None,
-                "late_p99_s": float(np.quantile(left - departure, 0.99)) / SECOND if len(rows) else None,
-                "queue": len(server.queue),
+                "load": float(works.sum()) * capacity,
+                "capacity": capacity,
+                "wait_s": _mean(waits),
+                "late_p99_s": float(np.quantile(lateness, 0.99)) if len(rows) else None,
+                "queue": server.inside,
                 "overflow": refused,
                 "socket_drops": socket_drops(),
+                "classes": [
+                    {
+                        "requests": int((arrived == k).sum()),
+                        "load": float(works[arrived == k].sum()) * capacity,
+                        "wait_s": _mean(waits[klass == k]),
+                    }
+                    for k in range(1, server.service.classes + 1)
+                ],
             },
         )
-        self.seen, self.gone, self.refused = len(server.works), len(server.left), refused
+        self.seen, self.gone, self.refused = len(server.works), len(server.gone), refused
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _answer_padding(bits: float) -> bytes | None:
@@ -281,8 +340,13 @@ def _answer_padding(bits: float) -> bytes | None:
     return bytes(max(0, round(bits / 8) - FRAME_HEADERS - ECHO.size)) if bits > 0 else None
 
 
+def _table(flat: array[int]) -> NDArray[np.int64]:
+    """Rows as they are now; nothing can be added while somebody holds this."""
+    return np.frombuffer(flat, np.int64).reshape(-1, _WIDTH)
+
+
 def _rows(flat: array[int]) -> Log:
-    columns = np.frombuffer(flat, np.int64).reshape(-1, len(_FIELDS)).T
+    columns = _table(flat).T
     log = np.zeros(columns.shape[1], SERVED)
     for name, column in zip(_FIELDS, columns, strict=True):
         log[name] = column

@@ -24,24 +24,30 @@ FLOW_PORT = 20_000
 RECEIVE_BUFFER = 8 << 20
 """Bytes of socket buffer at a server, so that its queue and nothing else is its limit."""
 
-STAMP_SPACE = socket.CMSG_SPACE(16)
-"""Room for the kernel's stamp beside a packet."""
+STAMP_SPACE = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4)
+"""Room for the kernel's stamp beside a packet, and for its mark."""
 
+_TOS = (socket.IPPROTO_IP, socket.IP_TOS)
 _SO_TIMESTAMPNS = 35
 _SO_RCVBUFFORCE = 33
 _STAMP = struct.Struct("@qq")
 
 
-def stamped_socket(address: str, port: int, buffer: int = 0, shared: bool = False) -> socket.socket:
+def stamped_socket(
+    address: str, port: int, buffer: int = 0, shared: bool = False, marked: bool = False
+) -> socket.socket:
     """A non-blocking UDP socket bound to `address`:`port` whose packets carry the kernel's stamp.
 
     `buffer` is the bytes of its receive buffer, as root above the machine's limit too; 0 leaves the kernel's own size.
-    A `shared` socket allows others on its port: connected ones, told apart by where they send.
+    A `shared` socket allows others on its port: connected ones, told apart by where they send. A `marked` one hands out
+    the byte of the IP header that says a packet's class.
     """
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     if buffer:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
+    if marked:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
     if shared:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((address, port))
@@ -52,6 +58,11 @@ def stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
     """The kernel's stamp, ns of CLOCK_REALTIME, from what `recvmsg` returned beside a packet."""
     seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def mark(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """The byte of the IP header that says a packet's class, from what `recvmsg` of a marked socket returned."""
+    return next((data[0] for level, kind, data in ancillary if (level, kind) == _TOS), 0)
 
 
 def socket_drops() -> int:
