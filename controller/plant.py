@@ -130,7 +130,8 @@ def network_from_json(text: str) -> Network:
 
     def session(value: dict[str, Any]) -> Session:
         destinations = tuple(value.pop("destinations"))
-        laws: dict[str, Any] = {"size": SizeLaw(**value["size"])}
+        points = tuple((size, weight) for size, weight in value["size"].get("points", ()))
+        laws: dict[str, Any] = {"size": SizeLaw(**{**value["size"], "points": points})}
         if arrivals := value.get("arrivals"):
             profile = tuple((seconds, factor) for seconds, factor in arrivals["profile"])
             laws["arrivals"] = ArrivalLaw(**{**arrivals, "profile": profile})

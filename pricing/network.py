@@ -20,7 +20,7 @@ IP, 8 of UDP, no checksum), because that is what links carry and switches count.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Literal
@@ -42,18 +42,37 @@ class SizeLaw:
 
     Parameters
     ----------
-    law : 'exponential' or 'fixed'
+    law : 'exponential', 'fixed' or 'points'
         Exponential sizes are cut to [`low`, `high`] (values outside are moved to the nearer end).
     mean : float
-        Mean before the cut, in bytes of payload.
+        Mean before the cut, in bytes of payload; of `points` their mean.
     low, high : int
         Smallest and largest payload, in bytes.
+    points : tuple of (bytes, weight)
+        Each payload and how often it comes, in proportion; of the law `points` only.
     """
 
-    law: Literal["exponential", "fixed"] = "exponential"
+    law: Literal["exponential", "fixed", "points"] = "exponential"
     mean: float = 500.0
     low: int = 40
     high: int = 1450
+    points: tuple[tuple[int, float], ...] = ()
+
+    @classmethod
+    def of_points(cls, points: Iterable[tuple[int, float]]) -> SizeLaw:
+        """The law by which payloads have just these sizes, as often as their weights say.
+
+        Examples
+        --------
+        >>> SizeLaw.of_points([(100, 3.0), (1100, 1.0)]).mean
+        350.0
+        """
+        weights: dict[int, float] = {}
+        for size, weight in points:
+            weights[size] = weights.get(size, 0.0) + weight
+        table = tuple((size, weight) for size, weight in sorted(weights.items()) if weight > 0)
+        mean = sum(size * weight for size, weight in table) / sum(weights.values())
+        return cls("points", mean, table[0][0], table[-1][0], table)
 
     @cached_property
     def frame_moments(self) -> tuple[float, float]:
@@ -65,6 +84,10 @@ class SizeLaw:
         if self.law == "fixed":
             size = self.mean + head
             return 8 * size, 64 * size * size
+        if self.law == "points":
+            whole = sum(weight for _, weight in self.points)
+            square = sum((size + head) ** 2 * weight for size, weight in self.points) / whole
+            return 8 * (self.mean + head), 64 * square
         m, a, b = self.mean, float(self.low), float(self.high)
         tail_a, tail_b = math.exp(-a / m), math.exp(-b / m)
         first = a + m * (tail_a - tail_b)
@@ -78,18 +101,21 @@ class ArrivalLaw:
 
     Parameters
     ----------
-    law : 'poisson', 'deterministic' or 'on-off'
-        At random, at equal distances, or at random in bursts.
+    law : 'poisson', 'deterministic', 'on-off' or 'replay'
+        At random, at equal distances, at random in bursts, or as in a capture.
     on, off : float
         Mean lengths of the times with and without packets of `on-off`, s.
     profile : tuple of (seconds, factor)
         How the rate changes over time, again and again; factors are relative to each other. Empty: it does not.
+    capture : str
+        Path of the capture whose times and sizes `replay` sends, again and again, as fast as the rate asks.
     """
 
-    law: Literal["poisson", "deterministic", "on-off"] = "poisson"
+    law: Literal["poisson", "deterministic", "on-off", "replay"] = "poisson"
     on: float = 1.0
     off: float = 1.0
     profile: tuple[tuple[float, float], ...] = ()
+    capture: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
 
-from pricing.errors import TopologyError
+from pricing.errors import ScenarioError, TopologyError
 from pricing.network import ArrivalLaw, Link, LinkKey, Network, Node, Server, Session, SizeLaw
 from topologies import schema
 from topologies.checking import NAMED, Mended, did_you_mean, listed, nearest
+from topologies.hosts.pcap import read_capture
 
 KILOMETRES_A_SECOND = 299_792.458 * 2 / 3
 """Speed of light in fibre."""
@@ -23,9 +26,10 @@ TAKEN = r"s\d+|c0"
 
 
 class Assembly:
-    """Makes a network of a form, and collects what its parts do not agree on."""
+    """Makes a network of a form, and collects what its parts do not agree on; captures are looked for in `folder`."""
 
-    def __init__(self, mended: Mended[schema.ScenarioPart]) -> None:
+    def __init__(self, mended: Mended[schema.ScenarioPart], folder: Path) -> None:
+        self.folder = folder
         self.form, self.known, self.at, self.complete = mended.form, mended.known, mended.at, mended.complete
         self.problems: list[str] = []
 
@@ -159,14 +163,13 @@ class Assembly:
 
     def _session(self, name: str, source: str, destinations: tuple[str, ...], part: schema.SessionPart) -> Session:
         defaults = self.form.defaults
-        size = part.size or defaults.size
-        return Session(
+        session = Session(
             name=name,
             source=source,
             kind="unicast" if part.service is None else "anycast",
             destinations=destinations,
             rate=part.rate,
-            size=SizeLaw(size.law, size.mean, int(size.low), int(size.high)),
+            size=_sizes(part.size or defaults.size),
             flows=part.flows or defaults.flows,
             response_bits=8 * (part.response or defaults.response or 0.0),
             work=part.work or defaults.work,
@@ -174,3 +177,22 @@ class Assembly:
             klass=part.klass,
             arrivals=ArrivalLaw(**dict(part.arrivals)),
         )
+        return self._replaying(session) if part.arrivals.law == "replay" else session
+
+    def _replaying(self, session: Session) -> Session:
+        """The session with the sizes of its capture, and the capture's rate where it has none."""
+        path = (self.folder / session.arrivals.capture).absolute()
+        try:
+            captured = read_capture(path)
+        except ScenarioError as error:
+            self.problems.append(f"sessions.{session.name}.arrivals.capture: {path} {error.problems[0]}")
+            return session
+        size = SizeLaw.of_points(captured.points())
+        rate = session.rate or captured.rate * size.frame_moments[0]
+        return replace(session, rate=rate, size=size, arrivals=replace(session.arrivals, capture=str(path)))
+
+
+def _sizes(part: schema.SizePart) -> SizeLaw:
+    if part.law == "points":
+        return SizeLaw.of_points((int(size), weight) for size, weight in part.points)
+    return SizeLaw(part.law, part.mean, int(part.low), int(part.high))

@@ -19,7 +19,7 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from pricing.errors import ScenarioError
-from pricing.network import ArrivalLaw, Link, Network, Session
+from pricing.network import ArrivalLaw, Link, Network, Session, SizeLaw
 from topologies import schema, units
 from topologies.assembly import Assembly
 from topologies.checking import SCENARIO, content, did_you_mean, read
@@ -102,7 +102,7 @@ def parse(text: str, path: Path) -> Scenario:
     mended, problems = read(text, path, "scenario", SCENARIO)
     network = None
     if mended is not None:
-        assembly = Assembly(mended)
+        assembly = Assembly(mended, path.parent)
         network = assembly.network()
         problems += assembly.problems
     if problems or mended is None or network is None:
@@ -173,14 +173,12 @@ def _wire(link: Link) -> dict[str, Any]:
 
 
 def _session(session: Session) -> dict[str, Any]:
-    size = session.size
-    payload = {key: units.show(getattr(size, key), "bytes") for key in ("mean", "low", "high")}
     return _present(
         source=session.source,
         service=session.service or None,
         destination=None if session.service else session.destinations[0],
         rate=units.show(session.rate, "capacity"),
-        size={"law": size.law, **payload},
+        size=_sizes(session.size) if session.arrivals.law != "replay" else None,
         flows=session.flows,
         response=units.show(session.response_bits / 8, "bytes") if session.response_bits else None,
         work=session.work,
@@ -189,13 +187,20 @@ def _session(session: Session) -> dict[str, Any]:
     )
 
 
+def _sizes(law: SizeLaw) -> dict[str, Any]:
+    if law.law == "points":
+        return {"law": law.law, "points": [[units.show(size, "bytes"), weight] for size, weight in law.points]}
+    return {"law": law.law, **{key: units.show(getattr(law, key), "bytes") for key in ("mean", "low", "high")}}
+
+
 def _arrivals(law: ArrivalLaw) -> dict[str, Any]:
     """What of a law is not as it is unless said."""
     if law == ArrivalLaw():
         return {}
     lengths = {"on": units.show(law.on, "delay"), "off": units.show(law.off, "delay")} if law.law == "on-off" else {}
     profile = {"profile": [list(step) for step in law.profile]} if law.profile else {}
-    return {"law": law.law, **lengths, **profile}
+    capture = {"capture": law.capture} if law.capture else {}
+    return {"law": law.law, **lengths, **profile, **capture}
 
 
 class _SchemaWithoutDefaults(GenerateJsonSchema):

@@ -35,17 +35,26 @@ NAMES: JsonDict = {"propertyNames": {"pattern": NAME}}
 NAME_ACCEPTED = "a name of at most 15 letters, digits and hyphens that begins with a letter"
 
 
+CAPTURED = "as captured"
+"""What may stand for the rate of a session that replays a capture."""
+
+
 @dataclass(frozen=True)
 class Quantity:
-    """Marks a field that is written with its unit and read as a float."""
+    """Marks a field that is written with its unit and read as a float; or as a word, which is read as 0."""
 
     kind: units.Kind
+    word: str = ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(lambda value: units.parse(value, self.kind))
+        return core_schema.no_info_plain_validator_function(self._read)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "pattern": units.pattern(self.kind)}
+        pattern = units.pattern(self.kind)
+        return {"type": "string", "pattern": f"{pattern}|^{self.word}$" if self.word else pattern}
+
+    def _read(self, value: object) -> float:
+        return 0.0 if self.word and value == self.word else units.parse(value, self.kind)
 
 
 def _emulated(capacity: float) -> float:
@@ -61,6 +70,9 @@ Seconds = Annotated[float, Quantity("delay")]
 Kilometres = Annotated[float, Quantity("length")]
 Bytes = Annotated[float, Quantity("bytes")]
 WorkRate = Annotated[float, Quantity("work")]
+
+AS_LIST = Field(strict=False)
+"""A pair is a list in a file."""
 
 BIT_RATE = f"a number above 0 with its unit: {units.EXAMPLES['capacity']}"
 LINK_RATE = f"from 100 kbit/s to 1 Gbit/s, a number with its unit: {units.EXAMPLES['capacity']}"
@@ -78,15 +90,25 @@ class Part(BaseModel):
 class SizePart(Part):
     """The law of packet payloads."""
 
-    law: Literal["exponential", "fixed"] = Field(default="exponential", description="exponential or fixed")
+    law: Literal["exponential", "fixed", "points"] = Field(
+        default="exponential", description="exponential, fixed or points"
+    )
     mean: Bytes = Field(
         default=500.0, description="the mean payload before the cut, from low to high, such as '500 bytes'"
     )
     low: Bytes = Field(default=40.0, description="the smallest payload, such as '40 bytes'")
     high: Bytes = Field(default=1450.0, description="the largest payload, such as '1450 bytes'")
+    points: tuple[Annotated[tuple[Bytes, float], AS_LIST], ...] = Field(
+        default=(),
+        strict=False,
+        description="a list of [payload, weight], such as [['64 bytes', 3], ['1400 bytes', 1]]: how often each comes",
+    )
 
     @model_validator(mode="after")
-    def _in_order(self) -> SizePart:
+    def _fitting(self) -> SizePart:
+        if self.law == "points" or self.points:
+            self._check_points()
+            return self
         if not 16 <= self.low <= self.mean <= self.high <= 1472:
             raise ValueError(
                 f"found low {self.low:g}, mean {self.mean:g}, high {self.high:g}; "
@@ -94,23 +116,42 @@ class SizePart(Part):
             )
         return self
 
+    def _check_points(self) -> None:
+        others = self.model_fields_set & {"mean", "low", "high"}
+        if self.law != "points" or others:
+            found = f"law {self.law}" if self.law != "points" else ", ".join(sorted(others))
+            raise ValueError(f"found points and {found}; accepted: points with the law points, and nothing else")
+        whole = all(size.is_integer() and 16 <= size <= 1472 and weight >= 0 for size, weight in self.points)
+        if not (whole and any(weight > 0 for _, weight in self.points)):
+            raise ValueError(
+                f"found points {units.shown([list(point) for point in self.points])}; accepted: [payload, weight] with "
+                "whole payloads from '16 bytes' to '1472 bytes' and weights from 0, one of them above 0"
+            )
+
 
 class ArrivalsPart(Part):
     """When packets come."""
 
-    law: Literal["poisson", "deterministic", "on-off"] = Field(
-        default="poisson", description="poisson, deterministic or on-off"
+    law: Literal["poisson", "deterministic", "on-off", "replay"] = Field(
+        default="poisson", description="poisson, deterministic, on-off or replay"
     )
     on: Seconds = Field(default=1.0, description=f"mean time with packets of on-off, {SECONDS}")
     off: Seconds = Field(default=1.0, description=f"mean time without packets of on-off, {SECONDS}")
-    profile: tuple[tuple[float, float], ...] = Field(
+    profile: tuple[Annotated[tuple[float, float], AS_LIST], ...] = Field(
         default=(),
         strict=False,
         description="a list of [seconds, factor], such as [[30, 1], [10, 2.5]]: how the rate changes, again and again",
     )
+    capture: str = Field(default="", description="the path of a pcap or pcapng file, from this file's folder")
 
     @model_validator(mode="after")
     def _lasting(self) -> ArrivalsPart:
+        if (self.law == "replay") != bool(self.capture):
+            found = "replay without a capture" if self.law == "replay" else f"a capture with the law {self.law}"
+            raise ValueError(f"found {found}; accepted: the law replay with a capture, or neither")
+        if self.law == "replay" and self.model_fields_set - {"law", "capture"}:
+            others = ", ".join(sorted(self.model_fields_set - {"law", "capture"}))
+            raise ValueError(f"found replay with {others}; accepted: law and capture, which has times of its own")
         usable = all(seconds > 0 and factor >= 0 for seconds, factor in self.profile)
         if self.profile and not (usable and any(factor > 0 for _, factor in self.profile)):
             raise ValueError(
@@ -190,8 +231,8 @@ class SessionPart(Part):
     source: str = Field(description="the name of the node where it starts")
     service: str | None = Field(default=None, description="the name of a service")
     destination: str | None = Field(default=None, description="the name of a node")
-    rate: BitRate = Field(description=BIT_RATE)
-    size: SizePart | None = Field(default=None, description="law, mean, low and high of the payloads")
+    rate: Annotated[float, Quantity("capacity", CAPTURED)] = Field(description=BIT_RATE)
+    size: SizePart | None = Field(default=None, description="law, mean, low and high, or points, of the payloads")
     flows: int | None = Field(
         default=None, ge=1, le=20_000, description="a whole number from 1 to 20000: equal UDP flows"
     )
@@ -206,7 +247,9 @@ class SessionPart(Part):
         le=MOST_CLASSES,
         description=f"priority class, a whole number from 1 (first) to {MOST_CLASSES}",
     )
-    arrivals: ArrivalsPart = Field(default=ArrivalsPart(), description="law, on, off and profile of the arrivals")
+    arrivals: ArrivalsPart = Field(
+        default=ArrivalsPart(), description="law, on, off, profile and capture of the arrivals"
+    )
     stand_in: ClassVar[Mapping[str, Any]] = {"rate": "1 bit/s"}
 
     @model_validator(mode="after")
@@ -216,13 +259,21 @@ class SessionPart(Part):
             raise ValueError(f"found {found} of 'service' and 'destination'; accepted: exactly one")
         return self
 
+    @model_validator(mode="after")
+    def _captured(self) -> SessionPart:
+        if self.arrivals.law != "replay" and not self.rate:
+            raise ValueError(f"found rate {CAPTURED!r} and arrivals {self.arrivals.law}; accepted: {BIT_RATE}")
+        if self.arrivals.law == "replay" and self.size is not None:
+            raise ValueError("found 'size' where a capture is replayed; accepted: none, its packets have their own")
+        return self
+
 
 class DefaultsPart(Part):
     """What links and sessions have unless they say otherwise."""
 
     queue: int = Field(default=1000, ge=1, description=f"{COUNT}: packets that fit into a link's queue")
     delivers: Literal["wait", "sojourn"] = Field(default="wait", description="wait or sojourn")
-    size: SizePart = Field(default=SizePart(), description="law, mean, low and high of the payloads")
+    size: SizePart = Field(default=SizePart(), description="law, mean, low and high, or points, of the payloads")
     flows: int = Field(
         default=200, ge=1, le=20_000, description="a whole number from 1 to 20000: equal UDP flows of a session"
     )

@@ -4,6 +4,9 @@ A stream is drawn in its own time, in which one packet comes a unit: at random (
 each unit (`deterministic`). Real time follows from the rate: a unit lasts until the integral of the rate has grown by
 one. So a Poisson stream whose rate changes is exactly that, and a profile needs no law of its own.
 
+`replay` sends the packets of a capture (`topologies.hosts.pcap`), again and again from its first one; its gaps are
+stretched alike, so that the mean rate is what is asked.
+
 `on-off` sends only in the on-times: these and the off-times last exponentially, and in the on-times the rate is so much
 higher that the mean stays. The factors of a `profile` are relative to each other: their mean over time is 1.
 """
@@ -31,6 +34,7 @@ class Pattern(NamedTuple):
     on: float = 1.0
     off: float = 1.0
     profile: tuple[tuple[float, float], ...] = ()
+    capture: str = ""
 
 
 POISSON = Pattern()

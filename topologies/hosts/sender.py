@@ -38,9 +38,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pricing.errors import EmulationError
+from pricing.errors import EmulationError, WardropError
 from topologies.hosts.arrivals import POISSON, Pattern, times
 from topologies.hosts.logs import ANSWERED, SECOND, SENT, Log, lateness, save
+from topologies.hosts.pcap import read_capture
 from topologies.hosts.sockets import (
     ECHO,
     FLOW_PORT,
@@ -76,6 +77,7 @@ class Payloads(NamedTuple):
     mean: float
     low: int
     high: int
+    points: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,9 @@ def payload_sizes(law: SizeLaw | Payloads, rng: np.random.Generator, count: int)
     """`count` payloads drawn from `law`, whole bytes."""
     if law.law == "fixed":
         return np.full(count, round(law.mean), np.uint16)
+    if law.law == "points":
+        sizes, weights = np.array(law.points, dtype=np.float64).T
+        return rng.choice(sizes.astype(np.uint16), count, p=weights / weights.sum())
     return np.rint(np.clip(rng.exponential(law.mean, count), law.low, law.high)).astype(np.uint16)
 
 
@@ -148,14 +153,19 @@ def schedule(traffic: Traffic) -> Log:
     """
     segments = []
     begin = round((traffic.start or 0.0) * SECOND)
+    captured = read_capture(Path(traffic.arrivals.capture)) if traffic.arrivals.law == "replay" else None
     for index, (length, first) in enumerate(((traffic.settle, 0), (traffic.measure, FIRST_MEASURED))):
         rng = np.random.default_rng([traffic.seed, traffic.session, index])
-        due = times(traffic.arrivals, traffic.rate, length, rng)
+        if captured:
+            due, sizes = captured.replayed(traffic.rate, length)
+        else:
+            due = times(traffic.arrivals, traffic.rate, length, rng)
+            sizes = payload_sizes(traffic.size, rng, len(due))
         count = len(due)
         segment = np.zeros(count, SENT)
         segment["seq"] = first + np.arange(count)
         segment["due"] = begin + due
-        segment["size"] = np.maximum(payload_sizes(traffic.size, rng, count), HEADER.size)
+        segment["size"] = np.maximum(sizes, HEADER.size)
         segment["flow"] = rng.integers(0, traffic.flows, count)
         segments.append(segment)
         begin += round(length * SECOND)
@@ -351,7 +361,7 @@ def main(config: Path) -> int:
             sender.listen(sys.stdin.fileno())
         sender.run()
         sender.save()
-    except (OSError, EmulationError) as error:
+    except (OSError, WardropError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
