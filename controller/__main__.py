@@ -32,7 +32,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--plant", type=Path, required=True, metavar="FILE", help="its names in OpenFlow, as plant.json"
     )
-    parser.add_argument("--policy", default="joint-distributed", help="how to route (default: %(default)s)")
+    parser.add_argument(
+        "--policy", default="joint-distributed", help="how to route: a name, or FILE.py:FUNCTION (default: %(default)s)"
+    )
     parser.add_argument("--tick", type=float, default=1.0, metavar="S", help="seconds a tick (default: %(default)s)")
     parser.add_argument("--slots", type=int, default=512, metavar="N", help="hash slots (default: %(default)s)")
     parser.add_argument("--openflow", default="127.0.0.1:6653", metavar="HOST:PORT", help="where switches connect")
@@ -85,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
     from controller.plant import network_from_json, plant_from_json
     from controller.recording import Recorder
     from controller.web import serve
-    from pricing.policy import get_policy
+    from pricing.own import named
 
     set_up_log(options.log)
     door = Door(tls(options.certificates) if options.certificates else None, Refusals(), 0)
@@ -100,7 +102,7 @@ def run(options: argparse.Namespace) -> None:
     ledger = Ledger(options.record.with_name("labels.json"), fabric) if options.record else None
     recorder = Recorder(_opened(options.recording), fabric) if options.recording else None
     controller = Controller(
-        fabric, get_policy(options.policy), switchboard, exporter, options.tick, record, recorder, ledger
+        fabric, named(options.policy), switchboard, exporter, options.tick, record, recorder, ledger
     )
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -43,7 +43,9 @@ app = typer.Typer(
 ScenarioArgument = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A scenario's name (see `list`), or the path of a scenario file.")
 ]
-PolicyOption = Annotated[str, typer.Option("--policy", metavar="P", help="How routes are decided (see `list`).")]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", metavar="P", help="How routes are decided (see `list`), or FILE.py:FUNCTION.")
+]
 LoadOption = Annotated[
     float | None,
     typer.Option("--load", metavar="RHO", help="Scale the servers so that they are loaded to RHO of their sum."),
@@ -117,10 +119,11 @@ def solve_scenario(
 ) -> None:
     """Show what the model says of a policy: splits, loads, delays and prices, with a certificate. Needs no root."""
     from experiments.commands.solution import as_json, show, without_propagation
-    from pricing.policy import get_policy, solve
+    from pricing.own import named
+    from pricing.policy import solve
     from topologies import scenario as scenarios
 
-    chosen = get_policy(policy)
+    chosen = named(policy)
     network = scenarios.load(scenario, load).network
     if not propagation:
         network = without_propagation(network)

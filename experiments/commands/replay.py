@@ -23,11 +23,19 @@ from experiments.commands.cli import JsonOption, app, console, write_json
 @app.command()
 def replay(
     file: Annotated[Path, typer.Argument(metavar="RECORDING", help="What `run --recording` wrote.")],
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="FILE.py:FUNCTION", help="A policy of yours that it may name."),
+    ] = None,
     to: JsonOption = None,
 ) -> None:
     """Decide again what the ticks of a run decided, and say whether it is the same, byte for byte."""
     from controller.recording import recording_from_lines, replayed, versions
     from pricing.errors import MeasurementError, WardropError
+    from pricing.own import named
+
+    for own in policy or ():
+        named(own)  # a recording is data, and runs no file
 
     try:
         with file.open(encoding="utf-8") as lines:

@@ -138,10 +138,10 @@ def run_scenario(
     from experiments.running.campaign import campaign
     from experiments.running.changes import Changes
     from experiments.running.live import LiveView
-    from pricing.policy import get_policy
+    from pricing.own import named
     from topologies import scenario as scenarios
 
-    chosen, policy = scenarios.load(scenario, load), get_policy(policy).name
+    chosen, policy = scenarios.load(scenario, load), named(policy).name
     options = replace(options_of(framework, metrics, openflow, tick, wait, token, pcap), recording=recording)
     try:
         if cli:
@@ -220,14 +220,14 @@ def _validate(
 ) -> dict[str, Any]:
     """Run the phases, with a page where one is wanted, and say what they showed."""
     from pricing.joint.feasible import least_top_utilization
-    from pricing.policy import get_policy
+    from pricing.own import named
     from topologies import scenario as scenarios
 
     if not duration > 0:
         raise WardropError(f"--duration {duration:g}: a number of seconds above 0 is accepted")
     chosen = scenarios.load(name, load)
     least_top_utilization(chosen.network)  # demand beyond capacity has no steady state to measure
-    policies = [get_policy(policy).name for policy in policies]
+    policies = [named(policy).name for policy in policies]
     if not policies:
         raise WardropError("--policy: none given; see `bin/wardrop list`")
     began = time.monotonic()

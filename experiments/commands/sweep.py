@@ -142,13 +142,13 @@ def _checked(
         With every option that cannot be used.
     """
     from experiments.sweeps.grid import loads_of
-    from pricing.policy import get_policy
+    from pricing.own import named
 
     problems = []
     names = [name.strip() for name in policy.split(",") if name.strip()]
     for name in names:
         try:
-            get_policy(name)
+            named(name)
         except WardropError as error:
             problems.append(f"--policy: {error}")
     if not names:

@@ -23,6 +23,7 @@ from experiments.running.controller_process import ControllerProcess
 from experiments.running.machine import BAD_SHARE, bad_seconds
 from experiments.running.phase import PhaseLog, Traffic, watched
 from pricing.network import Network
+from pricing.own import is_own
 from topologies.capture import Capture, Captures
 from topologies.emulation import Emulation
 from topologies.links import as_emulated
@@ -167,7 +168,7 @@ class Campaign:
 
 def settling(policy: str) -> float:
     """Seconds that a policy is given before anything is measured."""
-    return SETTLE_ITERATING_S if policy in ITERATES else SETTLE_S
+    return SETTLE_ITERATING_S if policy in ITERATES or is_own(policy) else SETTLE_S
 
 
 def late_by_second(log: PhaseLog) -> list[dict[int, float]]:

@@ -26,7 +26,8 @@ from experiments.cells import Result
 from pricing.errors import Infeasible, WardropError
 from pricing.joint.feasible import least_top_utilization
 from pricing.network import Network
-from pricing.policy import Solution, get_policy, solve
+from pricing.own import code, named
+from pricing.policy import Solution, solve
 from topologies.scenario import Control, Scenario
 
 On = Literal["packets", "simulation", "model"]
@@ -59,6 +60,8 @@ class Cell:
         0 by the model, which draws nothing.
     duration : float
         Seconds simulated, or measured on packets; 0 by the model.
+    code : str
+        Digest of the file of a policy of your own.
     """
 
     on: On
@@ -68,6 +71,7 @@ class Cell:
     policy: str
     seed: int
     duration: float
+    code: str = ""
 
 
 def loads_of(text: str) -> tuple[float, ...]:
@@ -116,7 +120,7 @@ def grid(
     seconds = duration if on != "model" else 0.0
     names = list(dict.fromkeys([*policies, OPTIMUM]))
     return [
-        Cell(on, scenario.network, scenario.control, load, policy, seed, seconds)
+        Cell(on, scenario.network, scenario.control, load, policy, seed, seconds, code(policy))
         for load, scenario in scenarios
         for seed in drawn
         for policy in names
@@ -186,7 +190,7 @@ def no_steady_state(cell: Cell) -> Result | None:
 @lru_cache(maxsize=64)
 def settled(network: Network, policy: str) -> Solution:
     """Where a policy settles; kept, because every seed asks again."""
-    return solve(network, get_policy(policy))
+    return solve(network, named(policy))
 
 
 @lru_cache(maxsize=64)

@@ -30,7 +30,7 @@ def measured(cell: Cell, scenario: Scenario, options: Options, progress: Progres
         return without
     here = replace(scenario, network=cell.network, control=cell.control)
     if options.pcap is not None:
-        options = replace(options, pcap=options.pcap / f"{cell.policy}-{cell.load:g}-{cell.seed}")
+        options = replace(options, pcap=options.pcap / f"{cell.policy.replace('/', '-')}-{cell.load:g}-{cell.seed}")
     with campaign(here, cell.policy, options, progress) as up:
         log = up.run(cell.policy, cell.seed, settling(cell.policy), cell.duration)
         account = Account(up.network, up.emulation.plant, log)
