@@ -145,6 +145,7 @@ def network_from_json(text: str) -> Network:
             tuple(Link(**value) for value in data["links"]),
             tuple(Server(**value) for value in data["servers"]),
             tuple(session(value) for value in data["sessions"]),
+            currency=data.get("currency", ""),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TopologyError(

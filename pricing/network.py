@@ -15,6 +15,9 @@ IP, 8 of UDP, no checksum), because that is what links carry and switches count.
 | mu_ij, C_e | `Link.capacity` | bit/s |
 | mu_j | `Server.capacity` | work/s |
 | lambda_k | `Session.rate` | bit/s |
+
+A network may say what things cost, in one currency: what a bit pays at a link, a work at a server, and what a token of
+a session is worth. Policies that look at delays alone pass over it; `pricing.market.dispatch` makes a market of it.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ from pricing.errors import TopologyError
 
 FRAME_OVERHEAD_BITS = 42 * 8
 """Ethernet, IPv4 and UDP headers around a payload, in bits."""
+
+LONGEST_FRAME_BITS = 1450 * 8 + FRAME_OVERHEAD_BITS
+"""Longest frame of an answer: what fits into one packet as the longest requests do."""
 
 LinkKey = tuple[str, str]
 """A directed link is named by its two ends: (src, dst)."""
@@ -147,6 +153,10 @@ class Link:
     jitter, loss : float
         By how much its propagation varies, up and down, s, and the share of its packets that it loses; emulated only
         where the kernel can, and not in the model.
+    fee : float
+        Currency a bit.
+    latency : float, optional
+        Propagation that the sessions' limits count, s, where nothing of it is emulated; `propagation` by default.
     """
 
     src: str
@@ -157,6 +167,8 @@ class Link:
     queue: int = 1000
     jitter: float = 0.0
     loss: float = 0.0
+    fee: float = 0.0
+    latency: float | None = None
 
     @property
     def key(self) -> LinkKey:
@@ -179,6 +191,8 @@ class Server:
         Squared coefficient of variation of the work of one request: 1 exponential, 0 fixed.
     queue : int
         Requests that fit into its FIFO.
+    cost : float
+        Currency a work.
     """
 
     name: str
@@ -186,6 +200,7 @@ class Server:
     capacity: float
     scv: float = 1.0
     queue: int = 10_000
+    cost: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -207,7 +222,7 @@ class Session:
     flows : int
         Equal flows (UDP ports) that it consists of.
     response_bits : float
-        Frame size of the answer to each request, bits; 0 for none.
+        Frames of the answer to each request, bits; 0 for none. What is more than `LONGEST_FRAME_BITS` takes several.
     work : float
         Mean work of one request at a server.
     service : str
@@ -216,6 +231,12 @@ class Session:
         Priority class, 1 first.
     arrivals : ArrivalLaw
         When its packets come.
+    tokens : float
+        Tokens that a request asks for.
+    value : float
+        What a token is worth that is served, currency; infinite where it must be served.
+    limit : float
+        Longest propagation out and back that it bears, s; infinite where any will do.
     """
 
     name: str
@@ -230,6 +251,9 @@ class Session:
     service: str = ""
     klass: int = 1
     arrivals: ArrivalLaw = field(default_factory=ArrivalLaw)
+    tokens: float = 1.0
+    value: float = math.inf
+    limit: float = math.inf
 
     @property
     def frame_bits(self) -> float:
@@ -240,6 +264,11 @@ class Session:
     def packet_rate(self) -> float:
         """Offered packets/s."""
         return self.rate / self.frame_bits
+
+    @property
+    def answer_frames(self) -> int:
+        """Frames of the answer to a request."""
+        return math.ceil(self.response_bits / LONGEST_FRAME_BITS)
 
 
 @dataclass(frozen=True)
@@ -293,6 +322,8 @@ class Network:
     ----------
     whole : bool
         Whether it must hang together; what failures leave of a network need not.
+    currency : str
+        In which fees, costs and values are; empty where there are none.
 
     Raises
     ------
@@ -307,6 +338,7 @@ class Network:
     servers: tuple[Server, ...]
     sessions: tuple[Session, ...]
     whole: bool = True
+    currency: str = ""
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -368,14 +400,23 @@ class Network:
                 yield f"link {link}: jitter: {link.jitter}, seconds from 0 are accepted"
             if not 0 <= link.loss < 1:
                 yield f"link {link}: loss: {link.loss}, a share from 0 to below 1 is accepted"
+            if not (math.isfinite(link.fee) and link.fee >= 0):
+                yield f"link {link}: fee: {link.fee}, a finite currency a bit from 0 is accepted"
         for server in self.servers:
             yield from positive(f"server {server.name}: capacity", server.capacity, "work/s")
             if not (math.isfinite(server.scv) and server.scv >= 0):
                 yield f"server {server.name}: scv: {server.scv}, a finite number from 0 is accepted"
+            if not (math.isfinite(server.cost) and server.cost >= 0):
+                yield f"server {server.name}: cost: {server.cost}, a finite currency a work from 0 is accepted"
         for session in self.sessions:
             if not (math.isfinite(session.rate) and session.rate >= 0):
                 yield f"session {session.name}: rate: {session.rate}, a finite number of bit/s from 0 is accepted"
             yield from positive(f"session {session.name}: work", session.work, "work")
+            yield from positive(f"session {session.name}: tokens", session.tokens, "tokens a request")
+            if not session.value > 0:
+                yield f"session {session.name}: value: {session.value}, a currency a token above 0 is accepted"
+            if not session.limit > 0:
+                yield f"session {session.name}: limit: {session.limit}, seconds above 0 are accepted"
             if session.klass < 1:
                 yield f"session {session.name}: class: {session.klass}, a whole number from 1 is accepted"
 
@@ -402,7 +443,7 @@ class Network:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.name, self.nodes, self.links, self.servers, self.sessions, self.whole))
+        return hash((self.name, self.nodes, self.links, self.servers, self.sessions, self.whole, self.currency))
 
     def __hash__(self) -> int:
         return self._hash

@@ -92,7 +92,10 @@ class Problem:
 
     def _frame_moments(self) -> tuple[float, float]:
         frames = [(share, *session.size.frame_moments) for session, share in self._users()]
-        frames += [(share, s.response_bits, s.response_bits**2) for s, share in self._users() if s.response_bits > 0]
+        for session, share in self._users():
+            if count := session.answer_frames:
+                size = session.response_bits / count
+                frames.append((share * count, size, size * size))
         total = sum(share for share, _, _ in frames)
         if not total:
             return 1.0, 2.0

@@ -6,15 +6,16 @@ Where something had to be left out, whether everything can be reached is not kno
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from pricing.errors import ScenarioError, TopologyError
 from pricing.network import ArrivalLaw, Link, LinkKey, Network, Node, Server, Session, SizeLaw
 from topologies import schema
-from topologies.checking import NAMED, Mended, did_you_mean, listed, nearest
+from topologies.checking import NAMED, Mended, did_you_mean, listed, money_problems, nearest
 from topologies.hosts.pcap import read_capture
 
 KILOMETRES_A_SECOND = 299_792.458 * 2 / 3
@@ -50,6 +51,7 @@ class Assembly:
         servers = self._servers()
         sessions = self._sessions({server.name for server in servers})
         links = self._links()
+        self.problems += money_problems(form.currency, self._prices())
         if not nodes and self.known.get("nodes") != []:
             return None
         if not self.complete:
@@ -62,6 +64,7 @@ class Assembly:
                 tuple(sorted(links, key=lambda link: link.key)),
                 tuple(servers),
                 tuple(sessions),
+                currency=form.currency or "",
             )
         except TopologyError as error:
             self.problems += str(error).splitlines()
@@ -75,6 +78,17 @@ class Assembly:
         accepted = f"accepted: the {what}s of this file, {listed(known)}"
         self.problems.append(f"{where}: found {found!r}, which is no {what}{did_you_mean(found, known)}; {accepted}")
         return nearest(found, known)
+
+    def _prices(self) -> Iterator[tuple[str, schema.Money | None]]:
+        """Every price of the file, and where it is."""
+        form = self.form
+        for section in ("cables", "links"):
+            for index, wire in zip(self.at[section], getattr(form, section), strict=True):
+                yield f"{section}[{index}].fee", wire.fee
+        for name, server in form.servers.items():
+            yield f"servers.{name}.cost", server.cost
+        for name, session in form.sessions.items():
+            yield f"sessions.{name}.value", session.value
 
     def _links(self) -> list[Link]:
         links: dict[LinkKey, Link] = {}
@@ -109,7 +123,8 @@ class Assembly:
         propagation = wire.length / KILOMETRES_A_SECOND if wire.length else wire.delay or 0.0
         defaults = self.form.defaults
         delivers, queue = wire.delivers or defaults.delivers, wire.queue or defaults.queue
-        return Link(src, dst, capacity, propagation, delivers, queue, wire.jitter or 0.0, wire.loss)
+        fee = wire.fee[0] if wire.fee else 0.0
+        return Link(src, dst, capacity, propagation, delivers, queue, wire.jitter or 0.0, wire.loss, fee)
 
     def _stand_in_links(self, present: Collection[LinkKey]) -> list[Link]:
         hub, *others = sorted(self.form.nodes) or [""]
@@ -121,7 +136,8 @@ class Assembly:
         for name, server in sorted(self.form.servers.items()):
             node = self._name(f"servers.{name}.node", server.node, "node")
             if node in self.form.nodes:
-                servers.append(Server(name, node, server.capacity, server.scv, server.queue))
+                cost = server.cost[0] if server.cost else 0.0
+                servers.append(Server(name, node, server.capacity, server.scv, server.queue, cost))
             else:
                 self.complete = False
         return servers
@@ -176,6 +192,9 @@ class Assembly:
             service=part.service or "",
             klass=part.klass,
             arrivals=ArrivalLaw(**dict(part.arrivals)),
+            tokens=part.tokens,
+            value=part.value[0] if part.value else math.inf,
+            limit=part.limit or math.inf,
         )
         return self._replaying(session) if part.arrivals.law == "replay" else session
 

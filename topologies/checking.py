@@ -246,3 +246,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     lower = {candidate.lower(): candidate for candidate in sorted(known, reverse=True)}
     found = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
     return lower[found[0]] if found else ""
+
+
+def money_problems(currency: str | None, prices: Iterable[tuple[str, tuple[float, str] | None]]) -> list[str]:
+    """A sentence for each price, named by where it is, that is not in the currency of its file."""
+    accepted = (
+        f"{currency}, the currency of this file; convert it, or state the other currency for all"
+        if currency
+        else "prices where the file says 'currency', three capitals, such as USD"
+    )
+    return [
+        f"{where}: found {price[1]}; accepted: {accepted}"
+        for where, price in prices
+        if price is not None and price[1] != currency
+    ]

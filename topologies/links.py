@@ -123,7 +123,7 @@ def as_emulated(network: Network, netem: bool) -> Network:
     links = tuple(
         replace(link, delivers=link.delivers if exact else "wait")
         if netem
-        else replace(link, delivers="wait", propagation=0.0, jitter=0.0, loss=0.0)
+        else replace(link, delivers="wait", propagation=0.0, jitter=0.0, loss=0.0, latency=link.propagation)
         for link in network.links
     )
     return replace(network, links=links)

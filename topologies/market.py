@@ -18,9 +18,9 @@ from pricing.errors import MarketError, ScenarioError
 from pricing.market.model import Asset, Demand, Market, Step, Workload
 from pricing.network import Link, LinkKey, Node
 from topologies.assembly import KILOMETRES_A_SECOND
-from topologies.checking import Mended, content, did_you_mean, listed, nearest, read
-from topologies.market_schema import MARKET, AssetPart, DemandPart, MarketPart, Money, PaidCablePart, PaidLinkPart
-from topologies.schema import NAME, NAME_ACCEPTED
+from topologies.checking import Mended, content, did_you_mean, listed, money_problems, nearest, read
+from topologies.market_schema import MARKET, AssetPart, DemandPart, MarketPart, PaidCablePart, PaidLinkPart
+from topologies.schema import NAME, NAME_ACCEPTED, Money
 
 MARKETS = Path(__file__).parent / "markets"
 """Where the markets live that come with Wardrop."""
@@ -132,12 +132,7 @@ class _Assembly:
 
     def _check_money(self) -> None:
         """Every price is in the currency of the file."""
-        for where, price in self._prices():
-            if price is not None and price[1] != self.form.currency:
-                self.problems.append(
-                    f"{where}: found {price[1]}; accepted: {self.form.currency}, the currency of this file; "
-                    "convert it, or state the other currency for all"
-                )
+        self.problems += money_problems(self.form.currency, self._prices())
 
     def _prices(self) -> Iterator[tuple[str, Money | None]]:
         form = self.form

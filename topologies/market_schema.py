@@ -7,54 +7,41 @@ what they are by: `60 USD/MWh`, `0.02 USD/GB`, `20 USD/Mtoken`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field
 
 from topologies import units
 from topologies.checking import Form
 from topologies.schema import (
     BIT_RATE,
+    CURRENCY,
+    CURRENCY_ACCEPTED,
+    LIMIT,
     NAME,
     NAME_ACCEPTED,
     NAMES,
     SECONDS,
+    TOKENS,
     BitRate,
     Bytes,
     CablePart,
     LinkPart,
+    Money,
     NodePart,
     Part,
+    Price,
     Quantity,
     Seconds,
+    Upkeep,
+    Value,
 )
 
-
-@dataclass(frozen=True)
-class Price:
-    """Marks a field that is written as a price and read as (value, currency)."""
-
-    kind: units.MoneyKind
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(lambda value: units.parse_money(value, self.kind))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "pattern": units.money_pattern(self.kind)}
-
-
-Money = tuple[float, str]
-Fee = Annotated[Money, Price("fee")]
 Power = Annotated[Money, Price("power")]
-Upkeep = Annotated[Money, Price("upkeep")]
-Value = Annotated[Money, Price("value")]
 Work = Annotated[float, Quantity("compute")]
 Energy = Annotated[float, Quantity("energy")]
 Tokens = Annotated[float, Quantity("tokens")]
 
-FEE = units.money_accepted("fee")
 RATE = f"a number above 0 with its unit: {units.EXAMPLES['tokens']}"
 FACTORS = "a list of numbers from 0, one for each period, by which it is multiplied"
 
@@ -68,18 +55,16 @@ class SitePart(NodePart):
 
 
 class PaidCablePart(CablePart):
-    """A cable with a fee; nothing is emulated at its capacity, so that it may have any."""
+    """A cable; nothing is emulated at its capacity, so that it may have any."""
 
     capacity: BitRate = Field(description=BIT_RATE)
     capacity_back: BitRate | None = Field(default=None, description=f"from the second end to the first, {BIT_RATE}")
-    fee: Fee | None = Field(default=None, description=FEE)
 
 
 class PaidLinkPart(LinkPart):
-    """A link with a fee, of any capacity."""
+    """A link of any capacity."""
 
     capacity: BitRate = Field(description=BIT_RATE)
-    fee: Fee | None = Field(default=None, description=FEE)
 
 
 class AssetPart(Part):
@@ -99,9 +84,9 @@ class WorkloadPart(Part):
     compute: float = Field(gt=0, description="a number above 0: work of a token")
     request: Bytes = Field(description="bytes a token moves to the asset, such as '5 bytes'")
     response: Bytes = Field(description="bytes a token moves back, such as '12 bytes'")
-    limit: Seconds | None = Field(default=None, description=f"of propagation out and back, {SECONDS}")
+    limit: Seconds | None = Field(default=None, description=LIMIT)
     wait: int = Field(default=0, ge=0, description="a whole number from 0: periods that it may wait")
-    tokens: float = Field(default=1.0, gt=0, description="a number above 0: tokens of a request")
+    tokens: float = Field(default=1.0, gt=0, description=TOKENS)
     value: Value | None = Field(
         default=None, description=f"of a token that is not served: {units.money_accepted('value')}"
     )
@@ -141,7 +126,7 @@ class MarketPart(Part):
     name: str = Field(pattern=NAME, description=NAME_ACCEPTED)
     title: str = Field(min_length=1, description="a line that says what it is")
     provenance: str = Field(min_length=1, description="text: where the data comes from, and what is made up")
-    currency: str = Field(pattern=r"^[A-Z]{3}$", description="three capitals, such as USD")
+    currency: str = Field(pattern=CURRENCY, description=CURRENCY_ACCEPTED)
     token: Bytes = Field(default=4.0, description="what the token-equivalent baseline takes a token to be, '4 bytes'")
     periods: PeriodsPart = Field(default=PeriodsPart(count=1), description="a mapping: count, length")
     nodes: dict[str, SitePart] = Field(description="a mapping of names to nodes, one or more", json_schema_extra=NAMES)

@@ -16,7 +16,7 @@ from pricing.errors import ScenarioError
 from topologies import units
 from topologies.scenario import Scenario, as_form, parse
 
-GRAPH = ("name", "title", "provenance", "servers", "services", "sessions", "control")
+GRAPH = ("name", "title", "provenance", "currency", "servers", "services", "sessions", "control")
 """Parts of the form that go under `graph`."""
 
 
@@ -27,7 +27,7 @@ def node_link(scenario: Scenario) -> dict[str, Any]:
     return {
         "directed": True,
         "multigraph": False,
-        "graph": {key: form[key] for key in GRAPH},
+        "graph": {key: form[key] for key in GRAPH if key in form},
         "nodes": [{"id": name, **attributes} for name, attributes in form["nodes"].items()],
         "edges": [
             {
@@ -37,6 +37,7 @@ def node_link(scenario: Scenario) -> dict[str, Any]:
                 "delay": link.propagation,
                 "queue": link.queue,
                 "delivers": link.delivers,
+                **({"fee": units.show_money(link.fee, network.currency, "fee")} if link.fee else {}),
             }
             for link in network.links
         ],

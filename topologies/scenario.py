@@ -130,15 +130,16 @@ def as_form(scenario: Scenario) -> dict[str, Any]:
     for link in network.links:
         back = by_key.get((link.dst, link.src))
         if back is None or replace(back, src=link.src, dst=link.dst, capacity=link.capacity) != link:
-            links.append({"from": link.src, "to": link.dst, **_wire(link)})
+            links.append({"from": link.src, "to": link.dst, **_wire(link, network.currency)})
         elif link.src < link.dst:
             other = {"capacity_back": units.show(back.capacity, "capacity")} if back.capacity != link.capacity else {}
-            cables.append({"ends": [link.src, link.dst], **_wire(link), **other})
+            cables.append({"ends": [link.src, link.dst], **_wire(link, network.currency), **other})
     services = {session.service: list(session.destinations) for session in network.sessions if session.service}
     return {
         "name": scenario.name,
         "title": scenario.title,
         "provenance": scenario.provenance,
+        **_present(currency=network.currency or None),
         "nodes": {node.name: _present(latitude=node.latitude, longitude=node.longitude) for node in network.nodes},
         "cables": cables,
         "links": links,
@@ -148,11 +149,12 @@ def as_form(scenario: Scenario) -> dict[str, Any]:
                 "capacity": units.show(server.capacity, "work"),
                 "scv": server.scv,
                 "queue": server.queue,
+                **_present(cost=units.show_money(server.cost, network.currency, "upkeep")),
             }
             for server in network.servers
         },
         "services": {name: {"servers": servers} for name, servers in services.items()},
-        "sessions": {session.name: _session(session) for session in network.sessions},
+        "sessions": {session.name: _session(session, network.currency) for session in network.sessions},
         "control": {"tick": units.show(scenario.control.tick, "delay"), "slots": scenario.control.slots},
     }
 
@@ -161,7 +163,7 @@ def _present(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _wire(link: Link) -> dict[str, Any]:
+def _wire(link: Link, currency: str) -> dict[str, Any]:
     return _present(
         capacity=units.show(link.capacity, "capacity"),
         delay=units.show(link.propagation, "delay") if link.propagation else None,
@@ -169,10 +171,11 @@ def _wire(link: Link) -> dict[str, Any]:
         delivers=link.delivers,
         jitter=units.show(link.jitter, "delay") if link.jitter else None,
         loss=link.loss or None,
+        fee=units.show_money(link.fee, currency, "fee"),
     )
 
 
-def _session(session: Session) -> dict[str, Any]:
+def _session(session: Session, currency: str) -> dict[str, Any]:
     return _present(
         source=session.source,
         service=session.service or None,
@@ -184,6 +187,9 @@ def _session(session: Session) -> dict[str, Any]:
         work=session.work,
         **{"class": session.klass if session.klass > 1 else None},
         arrivals=_arrivals(session.arrivals) or None,
+        tokens=session.tokens if session.tokens != 1.0 else None,
+        value=units.show_money(session.value, currency, "value"),
+        limit=units.show(session.limit, "delay") if math.isfinite(session.limit) else None,
     )
 
 

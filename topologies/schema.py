@@ -34,6 +34,8 @@ NAMES: JsonDict = {"propertyNames": {"pattern": NAME}}
 
 NAME_ACCEPTED = "a name of at most 15 letters, digits and hyphens that begins with a letter"
 
+CURRENCY, CURRENCY_ACCEPTED = r"^[A-Z]{3}$", "three capitals, such as USD"
+
 
 CAPTURED = "as captured"
 """What may stand for the rate of a session that replays a capture."""
@@ -64,6 +66,23 @@ def _emulated(capacity: float) -> float:
     return capacity
 
 
+@dataclass(frozen=True)
+class Price:
+    """Marks a field that is written as a price and read as (value, currency)."""
+
+    kind: units.MoneyKind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(lambda value: units.parse_money(value, self.kind))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": units.money_pattern(self.kind)}
+
+
+Money = tuple[float, str]
+Fee = Annotated[Money, Price("fee")]
+Upkeep = Annotated[Money, Price("upkeep")]
+Value = Annotated[Money, Price("value")]
 BitRate = Annotated[float, Quantity("capacity")]
 LinkRate = Annotated[float, Quantity("capacity"), AfterValidator(_emulated)]
 Seconds = Annotated[float, Quantity("delay")]
@@ -78,6 +97,8 @@ BIT_RATE = f"a number above 0 with its unit: {units.EXAMPLES['capacity']}"
 LINK_RATE = f"from 100 kbit/s to 1 Gbit/s, a number with its unit: {units.EXAMPLES['capacity']}"
 SECONDS = f"a number above 0 with its unit: {units.EXAMPLES['delay']}"
 COUNT = "a whole number from 1"
+LIMIT = f"of propagation out and back, {SECONDS}"
+TOKENS = "a number above 0: tokens of a request"
 
 
 class Part(BaseModel):
@@ -182,6 +203,7 @@ class _Wire(Part):
     delivers: Literal["wait", "sojourn"] | None = Field(default=None, description="wait or sojourn")
     jitter: Seconds | None = Field(default=None, description=f"how much the delay varies, {SECONDS}")
     loss: float = Field(default=0.0, ge=0, lt=1, description="share of packets lost, a number from 0 to below 1")
+    fee: Fee | None = Field(default=None, description=units.money_accepted("fee"))
     stand_in: ClassVar[Mapping[str, Any]] = {"capacity": "1 Mbit/s"}
 
     @model_validator(mode="after")
@@ -216,6 +238,7 @@ class ServerPart(Part):
         default=1.0, ge=0, description="squared coefficient of variation of a request's work, a number from 0"
     )
     queue: int = Field(default=10_000, ge=1, description=f"{COUNT}: requests that fit into the queue")
+    cost: Upkeep | None = Field(default=None, description=units.money_accepted("upkeep"))
     stand_in: ClassVar[Mapping[str, Any]] = {"capacity": "1 work/s"}
 
 
@@ -250,6 +273,9 @@ class SessionPart(Part):
     arrivals: ArrivalsPart = Field(
         default=ArrivalsPart(), description="law, on, off, profile and capture of the arrivals"
     )
+    tokens: float = Field(default=1.0, gt=0, description=TOKENS)
+    value: Value | None = Field(default=None, description=f"of a token served: {units.money_accepted('value')}")
+    limit: Seconds | None = Field(default=None, description=LIMIT)
     stand_in: ClassVar[Mapping[str, Any]] = {"rate": "1 bit/s"}
 
     @model_validator(mode="after")
@@ -304,6 +330,7 @@ class ScenarioPart(Part):
     name: str = Field(pattern=NAME, description=NAME_ACCEPTED)
     title: str = Field(min_length=1, description="a line that says what it is")
     provenance: str = Field(min_length=1, description="text: where the data comes from, and what was changed")
+    currency: str | None = Field(default=None, pattern=CURRENCY, description=CURRENCY_ACCEPTED)
     nodes: dict[str, NodePart] = Field(description="a mapping of names to nodes, one or more", json_schema_extra=NAMES)
     cables: list[CablePart] = Field(default=[], description="a list of cables (ends, capacity, length or delay)")
     links: list[LinkPart] = Field(

@@ -125,3 +125,22 @@ def show(value: float, kind: Kind) -> str:
     """
     texts = [f"{value / scale:{digits}} {unit}" for unit, scale in SCALES[kind].items() for digits in (".12g", ".17g")]
     return min((text for text in texts if parse(text, kind) == value), key=lambda text: (len(text), text))
+
+
+def show_money(value: float, currency: str, kind: MoneyKind) -> str | None:
+    """The shortest text that reads back as exactly this price; None for what is free, or worth any price.
+
+    Examples
+    --------
+    >>> show_money(2e-05, "USD", "value")
+    '20 USD/Mtoken'
+    """
+    if not (math.isfinite(value) and value):
+        return None
+    texts = [
+        f"{number:{digits}} {currency}/{unit}"
+        for unit, scale in MONEY[kind].items()
+        for number in (value / scale, math.nextafter(value / scale, 0.0), math.nextafter(value / scale, math.inf))
+        for digits in (".12g", ".17g")
+    ]
+    return min((text for text in texts if parse_money(text, kind)[0] == value), key=lambda text: (len(text), text))

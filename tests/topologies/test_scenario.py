@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -119,10 +120,10 @@ def test_mistakes_of_every_kind_are_all_reported_at_once() -> None:
         "nodes.Alpha.latitude: found 91; accepted: degrees north, a number from -90 to 90",
         f"cables[0].capacity: found '-4 Mbit/s'; accepted: {rate}",
         f"cables[2].capacity: found 4; accepted: {rate}",
-        "servers.east.capcity: unknown key; did you mean 'capacity'?; accepted: node, capacity, scv, queue",
+        "servers.east.capcity: unknown key; did you mean 'capacity'?; accepted: node, capacity, scv, queue, cost",
         f"sessions.alpha.rate: found nan; accepted: {rate}",
-        "colour: unknown key; accepted: name, title, provenance, nodes, cables, links, servers, services, sessions, "
-        "defaults, control",
+        "colour: unknown key; accepted: name, title, provenance, currency, nodes, cables, links, servers, services, "
+        "sessions, defaults, control",
         "services.web.servers: found 'west', which is no server; did you mean 'east'?; "
         "accepted: the servers of this file, east",
         f"cables[1].ends: found 'Gama', which is no node; did you mean 'Gamma'?; accepted: {nodes}",
@@ -274,6 +275,50 @@ def test_dump_keeps_what_is_one_sided() -> None:
                       nodes={"A": {}, "B": {}, "C": {}})  # fmt: skip
     for text in (GOOD, one_way):
         assert read(dump(read(text))) == read(text)
+
+
+PRICED = """
+name: priced
+title: A network that says what things cost
+provenance: made up
+currency: EUR
+nodes: {A: {}, B: {}}
+cables: [{ends: [A, B], capacity: 1 Mbit/s, length: 1000 km, fee: 35.14 EUR/TB}]
+servers: {east: {node: B, capacity: 600 work/s, cost: 0.51375 EUR/Mwork}}
+services: {chat: {servers: [east]}}
+sessions:
+  one: {source: A, service: chat, rate: 1 kbit/s, tokens: 33, value: 20 EUR/Mtoken, limit: 15 ms, response: 990 bytes}
+  two: {source: B, service: chat, rate: 1 kbit/s, response: 43500 bytes}
+"""
+
+
+def test_prices_limits_and_tokens_are_read_and_written() -> None:
+    scenario = read(PRICED)
+    (link, back), server, (one, two) = (scenario.network.links, scenario.network.servers[0], scenario.network.sessions)
+    assert link.fee == back.fee == pytest.approx(35.14 / 8e12)
+    assert server.cost == pytest.approx(0.51375e-6)
+    assert (one.tokens, one.value, one.limit) == (33, pytest.approx(2e-5), 0.015)
+    assert (two.tokens, two.value, two.limit) == (1, math.inf, math.inf)
+    assert (one.answer_frames, two.answer_frames) == (1, 30)
+    assert read(dump(scenario)).network == scenario.network
+    plain = read(GOOD)
+    assert "currency" not in dump(plain)
+
+
+def test_prices_have_one_currency_which_is_said() -> None:
+    mixed = PRICED.replace("35.14 EUR", "35.14 USD").replace("20 EUR", "20 CHF")
+    said = "accepted: EUR, the currency of this file; convert it, or state the other currency for all"
+    assert problems(mixed) == [f"cables[0].fee: found USD; {said}", f"sessions.one.value: found CHF; {said}"]
+    assert len(problems(PRICED.replace("currency: EUR\n", ""))) == 3
+    assert problems(PRICED.replace("tokens: 33", "tokens: 0")) == [
+        "sessions.one.tokens: found 0; accepted: a number above 0: tokens of a request"
+    ]
+
+
+@given(value=st.floats(1e-20, 1e6), kind=st.sampled_from(["fee", "upkeep", "value"]))
+def test_prices_survive_their_text(value: float, kind: units.MoneyKind) -> None:
+    text = units.show_money(value, "USD", kind)
+    assert units.parse_money(text, kind) == (value, "USD")
 
 
 def test_the_json_schema_accepts_what_is_accepted() -> None:
