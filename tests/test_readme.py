@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from controller.metrics import METRICS, table
+from experiments.commands import reference as commands
 from experiments.commands.cli import app
 
 HOME = Path(__file__).resolve().parent.parent
@@ -85,6 +86,11 @@ def test_symbols_have_attributes_and_metrics(row: list[str]) -> None:
     find(row[1].strip("`"))
     if row[3]:
         assert row[3].strip("`") in {metric.name for metric in METRICS}
+
+
+def test_reference_of_the_commands_is_theirs() -> None:
+    made = (HOME / "docs/reference/commands.md").read_text()
+    assert made == commands.page(), "python -m experiments.commands.reference > docs/reference/commands.md"
 
 
 def test_metrics_are_those_declared() -> None:
