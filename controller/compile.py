@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import chain
 
 from controller.bypass import VLAN_PRESENT, bypasses, towards
+from controller.duplicate import numbers_of_parts, tree_rules
 from controller.fabric import Fabric
 from controller.labels import PREFIX, PREFIX_MATCH, REFUSED, Labels, Path, label
 from controller.pipeline import (
@@ -200,6 +201,8 @@ def leave_rule(address: str, host: HostPlant) -> Placed:
 
 def forward_rules(fabric: Fabric, labels: Labels, path: Path) -> tuple[Placed, ...]:
     """The rules of one label along its path; on the way there, counted where packets enter and where they leave."""
+    if path.copies:
+        return tree_rules(fabric, path, numbers_of_parts(fabric, labels, path))
     return _forward_rules(fabric, path, labels.numbers[path])
 
 
@@ -239,7 +242,7 @@ def slots_of_session(fabric: Fabric, labels: Labels, session: Session, deal: Seq
     """What a deal means to the switches at both ends of a session."""
     ends = {end: labels.numbers[fabric.fallback(session, end)] for end in fabric.plant.ends(session)}
     backs: dict[int, tuple[str, int, int]] = {}
-    for number in sorted(set(deal) - {REFUSED}):
+    for number in sorted(set(deal) - {REFUSED}) if ends else ():
         path = labels.path(number)
         back = labels.numbers[fabric.back(path)]
         if back != ends[path.host]:

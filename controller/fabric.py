@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 import networkx as nx
 
-from controller.labels import Path
+from controller.labels import STATUS_BITS, Path
 from controller.pipeline import BACK
 from controller.plant import Plant
 from pricing.errors import RuleError
@@ -86,6 +86,12 @@ class Fabric:
         """Sessions by name."""
         return {session.name: session for session in self.network.sessions}
 
+    @cached_property
+    def receivers(self) -> dict[str, int]:
+        """How many hosts receive each packet of a session."""
+        many = {session.name: len(session.destinations) for session in self.network.sessions}
+        return {name: many[name] if session.kind == "multicast" else 1 for name, session in self.sessions.items()}
+
     def next_hops(self, targets: Iterable[str]) -> dict[str, str]:
         """Next node from each node on a shortest path (in links) to the nearest target; ties by name."""
         distance = dict.fromkeys(targets, 0)
@@ -123,13 +129,22 @@ class Fabric:
 
     @lru_cache(maxsize=1 << 16)  # noqa: B019  a run has one network
     def there(self, route: Route) -> Path:
-        """The path that packets of a route take."""
+        """The path that packets of a route take; of a tree the part that they enter as."""
         session = self.sessions[route.session]
+        if session.kind == "multicast":
+            bits = {name: 1 << d for d, name in enumerate(session.destinations)}
+            pairs = zip(route.links, route.statuses, strict=True)
+            copies = tuple((*link, sum(bits[name] for name in status)) for link, status in pairs)
+            return Path(route.session, False, (session.source,), "", copies)
         end = route.server or self.plant.ends(session)[0]
         return Path(route.session, False, route.nodes or (session.source,), end)
 
     def route(self, path: Path) -> Route:
         """The route that packets on a path take."""
+        if path.copies:
+            names = self.sessions[path.session].destinations
+            statuses = (tuple(n for d, n in enumerate(names) if status >> d & 1) for _, _, status in path.copies)
+            return Route(path.session, tuple((a, b) for a, b, _ in path.copies), statuses=tuple(statuses))
         anycast = self.sessions[path.session].kind == "anycast"
         return Route(path.session, tuple(itertools.pairwise(path.nodes)), path.host if anycast else "")
 
@@ -141,6 +156,14 @@ class Fabric:
         if not all(self.graph.has_edge(a, b) for a, b in itertools.pairwise(nodes)):
             return self.fallback(session, path.host)
         return Path(session.name, True, nodes, self.plant.source(session))
+
+    @lru_cache(maxsize=1 << 16)  # noqa: B019
+    def companions(self, path: Path) -> tuple[Path, ...]:
+        """The paths that must have numbers where a path there has one: its way back, or the other parts of its tree."""
+        if not path.copies:
+            return (self.back(path),)
+        count = -(-len(self.sessions[path.session].destinations) // STATUS_BITS)
+        return tuple(replace(path, part=part) for part in range(count) if part != path.part)
 
     @cached_property
     def fallbacks(self) -> dict[tuple[str, str], Path]:
@@ -162,10 +185,13 @@ class Fabric:
 
     def route_name(self, path: Path) -> str:
         """The route that a path carries out, as `str(route)` has it."""
+        if path.copies:
+            return str(self.route(path))
         way = ">".join(path.nodes) if len(path.nodes) > 1 else "here"
         return f"{way}@{path.host}" if self.sessions[path.session].kind == "anycast" else way
 
     def paths(self, allocation: Allocation) -> list[Path]:
         """Every path that an allocation may use, there and back."""
         there = [self.there(route) for route, _ in allocation]
-        return list(dict.fromkeys((*there, *map(self.back, there), *self.fallbacks.values())))
+        beside = itertools.chain.from_iterable(map(self.companions, there))
+        return list(dict.fromkeys((*there, *beside, *self.fallbacks.values())))

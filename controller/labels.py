@@ -1,18 +1,23 @@
-"""Numbers of paths, and the label that carries a number through the network.
+"""Numbers of paths and trees, and the label that carries a number through the network.
 
 Each path that a session's packets may take, there or back, gets a number, and keeps it for as long as any packet or
 connection may name it: a packet that carries a label is delivered along its path whatever changes meanwhile. A number
 that nothing names any more is retired (`controller.retire`); only when its rules are gone may it be given again.
 The label is written into `eth_dst`:
 
-    02:57 : route number (16 bits) : status (16 bits, 0 for one destination)
+    02:57 : route number (16 bits) : status (16 bits)
+
+The status is 0 on a path. On a tree it is 0 as the packet enters, and on every link the destinations that the copy
+owes: bit d for destination d of the session. Of a session with more destinations each tree has several **parts**,
+each with a number of its own: the status of part p holds destinations 16 p to 16 p + 15.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from pricing.errors import RuleError
 
@@ -23,10 +28,16 @@ REFUSED = 0xFFFE
 
 LAST_NUMBER = 0xFFFD
 
+STATUS_BITS = 16
+"""Destinations that one label can tell apart."""
+
+Copy = tuple[str, str, int]
+"""A link's two ends, and the destinations that the copy on it owes, as bits."""
+
 
 @dataclass(frozen=True, order=True)
 class Path:
-    """A way through the network: the nodes that it visits, and the host at its end.
+    """A way through the network: the nodes that it visits, and the host at its end; or a part of a tree.
 
     Parameters
     ----------
@@ -35,24 +46,50 @@ class Path:
     back : bool
         Whether it is the way of answers.
     nodes : tuple of str
-        At least one.
+        At least one; of a tree its source alone.
     host : str
-        Name of the host that receives the packets.
+        Name of the host that receives the packets; none of a tree.
+    copies : tuple of Copy
+        All copies of a tree, each after the one that it comes from; statuses are over all destinations.
+    part : int
+        Which of the tree's parts it is.
     """
 
     session: str
     back: bool
     nodes: tuple[str, ...]
     host: str
+    copies: tuple[Copy, ...] = ()
+    part: int = 0
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Path:
+        """The path of which JSON has the fields.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            When it has not.
+        """
+        nodes, copies = (
+            tuple(map(str, values["nodes"])),
+            tuple((str(a), str(b), int(s)) for a, b, s in values["copies"]),
+        )
+        return cls(
+            str(values["session"]), bool(values["back"]), nodes, str(values["host"]), copies, int(values["part"])
+        )
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.session, self.back, self.nodes, self.host))
+        return hash((self.session, self.back, self.nodes, self.host, self.copies, self.part))
 
     def __hash__(self) -> int:
         return self._hash
 
     def __str__(self) -> str:
+        if self.copies:
+            part = f" part {self.part}" if self.part else ""
+            return f"{self.session} tree{part} {' '.join(f'{a}>{b}:{status:x}' for a, b, status in self.copies)}"
         return f"{self.session} {'back ' if self.back else ''}{'>'.join(self.nodes)}@{self.host}"
 
 
@@ -124,11 +161,11 @@ class Labels:
         return path
 
 
-def label(number: int) -> str:
-    """The label of a route number, as a MAC address.
+def label(number: int, status: int = 0) -> str:
+    """The label of a route number and a status, as a MAC address.
 
-    >>> label(258)
-    '02:57:01:02:00:00'
+    >>> label(258), label(258, 5)
+    ('02:57:01:02:00:00', '02:57:01:02:00:05')
     """
-    value = (PREFIX << 32) | (number << 16)
+    value = (PREFIX << 32) | (number << 16) | status
     return ":".join(f"{(value >> shift) & 0xFF:02x}" for shift in range(40, -1, -8))

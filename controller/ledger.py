@@ -8,6 +8,7 @@ replacement of the file. Whoever starts next with the same network, plant and sl
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 
@@ -41,8 +42,8 @@ class Ledger:
             paths: list[Way | None] = [None] * max(map(int, found["numbers"]), default=0)
             if len(paths) > LAST_NUMBER:
                 return None
-            for number, (session, back, nodes, host) in found["numbers"].items():
-                paths[int(number) - 1] = Way(str(session), bool(back), tuple(nodes), str(host))
+            for number, values in found["numbers"].items():
+                paths[int(number) - 1] = Way.read(values)
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
             return None
         return Labels(tuple(paths))
@@ -55,7 +56,7 @@ class Ledger:
         InstallError
             When the file cannot be written: rules whose meaning would be lost are not sent.
         """
-        numbers = {number: [way.session, way.back, way.nodes, way.host] for way, number in labels.numbers.items()}
+        numbers = {number: asdict(way) for way, number in labels.numbers.items()}
         beside = self.path.with_name(f"{self.path.name}.new")
         try:
             beside.write_text(json.dumps({"of": self._of, "numbers": numbers}))

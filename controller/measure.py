@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
 
 from controller.compile import answer_rule, forward_rules, leave_rule, plain_rules, refusals, request_rule
+from controller.duplicate import leave_rules, numbers_of_parts
 from controller.fabric import Fabric
 from controller.labels import Labels
 from controller.rules import Placed
@@ -121,7 +122,7 @@ class Measured:
     link_ages, server_ages, session_ages : arrays of shape (L,), (J,), (K,)
         Seconds since the measurement; infinite where the load is assumed.
     delivered : array of shape (K,)
-        bit/s of each session that left towards its destination; NaN where unknown.
+        bit/s of each session that left towards its destination, mean of a group's; NaN where unknown.
     carried : mapping of session name to {route number: packets/s}
         By the counters of the labels at the session's ingress.
     """
@@ -218,12 +219,13 @@ class Reader:
         sessions = [self._offered(*counters) for counters in found.sessions]
         carried: dict[str, dict[int, float]] = {session.name: {} for session in self.fabric.network.sessions}
         delivered: dict[str, float] = {}
-        for number, (enter, leave) in counters_of(self.fabric, self.labels):
-            name = self.labels.path(number).session
-            if first := rates.get(enter):
+        for number, (enter, leaves) in counters_of(self.fabric, self.labels):
+            path = self.labels.path(number)
+            name = path.session
+            if not path.part and (first := rates.get(enter)):
                 carried[name][number] = first.packets
-            if last := rates.get(leave):
-                delivered[name] = delivered.get(name, 0.0) + last.bits
+            for last in filter(None, map(rates.get, leaves)):
+                delivered[name] = delivered.get(name, 0.0) + last.bits / self.fabric.receivers[name]
         return Measured(
             Loads(
                 _values(links, lambda: model().links),
@@ -255,13 +257,20 @@ class Reader:
 
 
 @lru_cache(maxsize=4)
-def counters_of(fabric: Fabric, labels: Labels) -> tuple[tuple[int, tuple[Key, Key]], ...]:
-    """Of each path there its number, and the counters where its packets enter and where they leave."""
+def counters_of(fabric: Fabric, labels: Labels) -> tuple[tuple[int, tuple[Key, tuple[Key, ...]]], ...]:
+    """Of each path there its number, and the counters where its packets enter and where they leave.
+
+    The parts of a tree enter as one.
+    """
     found = []
     for path, number in labels.numbers.items():
-        if not path.back:
+        if path.copies:
+            enters = forward_rules(fabric, labels, replace(path, part=0))[0]
+            leaves = leave_rules(fabric, path, numbers_of_parts(fabric, labels, path))
+            found.append((number, (rule_key(enters), tuple(map(rule_key, leaves)))))
+        elif not path.back:
             rules = forward_rules(fabric, labels, path)
-            found.append((number, (rule_key(rules[0]), rule_key(rules[-1]))))
+            found.append((number, (rule_key(rules[0]), (rule_key(rules[-1]),))))
     return tuple(found)
 
 

@@ -56,15 +56,23 @@ class Plant:
         return self.pairs[session.name][0] if session.name in self.pairs else self._host_at(session.source)
 
     def ends(self, session: Session) -> tuple[str, ...]:
-        """Names of the hosts that may receive the session's packets."""
+        """Names of the hosts that may receive the session's packets and answer them; none of a group do."""
+        if session.kind == "multicast":
+            return ()
         if session.kind == "anycast":
             return session.destinations
         return (self.pairs[session.name][1] if session.name in self.pairs else self._host_at(session.destinations[0]),)
+
+    def members(self, session: Session) -> tuple[str, ...]:
+        """Names of the hosts of a multicast session's destinations, in their order."""
+        return tuple(self._host_at(node) for node in session.destinations)
 
     def address(self, session: Session) -> str:
         """IP address that the session's packets are sent to."""
         if session.kind == "anycast":
             return self.services[session.service or session.name]
+        if session.kind == "multicast":
+            return session.group
         return self.hosts[self.ends(session)[0]].ip
 
     def _host_at(self, node: str) -> str:
@@ -107,6 +115,8 @@ def plant_from_json(text: str, network: Network) -> Plant:
     for session in network.sessions:
         try:
             plant.source(session), plant.ends(session), plant.address(session)
+            if session.kind == "multicast":
+                plant.members(session)
         except (StopIteration, KeyError):
             problems.append(f"session {session.name}: its host, or the address it sends to, is not in the plant")
     if problems:

@@ -189,7 +189,7 @@ def _inputs(line: dict[str, Any]) -> Inputs:
         line["installed"], line["digest"], line["error"], line["tick"]
         known = None
         if found := line["adopted"]:
-            paths = [Path(**{**path, "nodes": tuple(path["nodes"])}) if path else None for path in found["paths"]]
+            paths = [Path.read(path) if path else None for path in found["paths"]]
             known = Labels(tuple(paths)), {name: tuple(numbers) for name, numbers in found["deals"].items()}
         return Inputs(get_policy(line["policy"]), dead, counts, line["now"], tuple(line["arrived"]), known)
     except (KeyError, TypeError, ValueError) as error:

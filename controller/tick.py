@@ -7,6 +7,7 @@ the plan's delta and says how that went: `acknowledged` or `refused`. Until then
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
@@ -236,7 +237,8 @@ def restore(fabric: Fabric, state: State, decision: Decision) -> Plan:
     """Put back what the decision in force wants, and decide nothing; an outage may ask for other ways back."""
     under = fabric.under(state.outage)
     there = {state.labels.path(number) for deal in state.deals.values() for number in deal if number != REFUSED}
-    labels = state.labels.given({*map(under.back, there), *under.fallbacks.values()}, state.use.free)
+    beside = itertools.chain.from_iterable(map(under.companions, there))
+    labels = state.labels.given({*beside, *under.fallbacks.values()}, state.use.free)
     rules = compile_rules(under, labels, state.deals, state.installed)
     return Plan(decision, state.served, labels, state.deals, state.unsplit, rules, diff(rules, state.installed))
 

@@ -41,8 +41,11 @@ def admitted(network: Network, offered: FloatArray) -> FloatArray:
 
     Notes
     -----
-    A linear program of sessions x links variables for each bottleneck; ask only when the demand is near capacity.
+    A linear program of sessions x links variables for each bottleneck; ask only when the demand is near capacity. Trees
+    have no such program: beside multicast sessions everything is served.
     """
+    if any(session.kind == "multicast" for session in network.sessions):
+        return np.ones(len(network.sessions))
     classes = [session.klass for session in network.sessions]
     part = np.where(np.asarray(offered) > 0, 0.0, 1.0)
     for klass in sorted(set(classes)):

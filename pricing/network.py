@@ -1,10 +1,11 @@
 """The one network model: what exists, who wants what, and the routes between.
 
 A **network** has nodes, directed links between them, servers at nodes, and sessions. A **session** carries traffic
-from its source to its destinations: one node (`unicast`) or any one of several servers (`anycast`). A **route** is a
-tree of directed links, outward from the source: a path when there is one destination, ending at a server when the
-session is anycast. An **allocation** gives each session a weighted set of routes; it is the one thing that every
-policy decides and every switch carries out.
+from its source to its destinations: one node (`unicast`), any one of several servers (`anycast`), or every one of
+several nodes, the members of a group (`multicast`). A **route** is a tree of directed links, outward from the source:
+a path when there is one destination, ending at a server when the session is anycast; when it is multicast, a
+duplication tree, on each link of which a copy crosses that owes the destinations of its **status**. An **allocation**
+gives each session a weighted set of routes; it is the one thing that every policy decides and every switch carries out.
 
 Units inside: bit/s, bits, seconds, work, work/s. All values are frozen; `Network` is checked once, when it is made,
 and trusted afterwards. Sizes are those of Ethernet frames as a port counter sees them (14 bytes of Ethernet, 20 of
@@ -31,6 +32,7 @@ from typing import Literal
 import networkx as nx
 
 from pricing.errors import TopologyError
+from pricing.soundness import problems_of
 
 FRAME_OVERHEAD_BITS = 42 * 8
 """Ethernet, IPv4 and UDP headers around a payload, in bits."""
@@ -211,10 +213,10 @@ class Session:
     ----------
     source : str
         Node where it enters.
-    kind : 'unicast' or 'anycast'
-        One node, or any one of several servers.
+    kind : 'unicast', 'anycast' or 'multicast'
+        One node, any one of several servers, or every one of several nodes.
     destinations : tuple of str
-        The node of a unicast session, or the servers of an anycast one.
+        The node of a unicast session, the servers of an anycast one, or the nodes of a group's members.
     rate : float
         Offered bit/s of frames.
     size : SizeLaw
@@ -237,11 +239,13 @@ class Session:
         What a token is worth that is served, currency; infinite where it must be served.
     limit : float
         Longest propagation out and back that it bears, s; infinite where any will do.
+    group : str
+        IPv4 address of a multicast session's group.
     """
 
     name: str
     source: str
-    kind: Literal["unicast", "anycast"]
+    kind: Literal["unicast", "anycast", "multicast"]
     destinations: tuple[str, ...]
     rate: float
     size: SizeLaw = field(default_factory=SizeLaw)
@@ -254,6 +258,7 @@ class Session:
     tokens: float = 1.0
     value: float = math.inf
     limit: float = math.inf
+    group: str = ""
 
     @property
     def frame_bits(self) -> float:
@@ -273,15 +278,27 @@ class Session:
 
 @dataclass(frozen=True)
 class Route:
-    """A path of links from the session's source, and the server at its end (empty for unicast)."""
+    """A path of links from the session's source, or the tree of a group's copies.
+
+    Parameters
+    ----------
+    links : tuple of LinkKey
+        In the order in which a packet crosses them; of a tree each after the one that leads to it, a link as often as
+        copies cross it.
+    server : str
+        The server at the end of an anycast session's path.
+    statuses : tuple of tuples of str
+        Of a multicast session, for each of `links` the destinations that the copy on it owes (`pricing.duplication`).
+    """
 
     session: str
     links: tuple[LinkKey, ...]
     server: str = ""
+    statuses: tuple[tuple[str, ...], ...] = ()
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.session, self.links, self.server))
+        return hash((self.session, self.links, self.server, self.statuses))
 
     def __hash__(self) -> int:
         return self._hash
@@ -292,10 +309,13 @@ class Route:
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Nodes on the way, source first; empty for a route without links."""
+        """Nodes on the way of a path, source first; empty for a route without links."""
         return (self.links[0][0], *(dst for _, dst in self.links)) if self.links else ()
 
     def __str__(self) -> str:
+        if self.statuses:
+            pairs = zip(self.links, self.statuses, strict=True)
+            return " ".join(f"{src}>{dst}{{{','.join(status)}}}" for (src, dst), status in pairs)
         way = ">".join(self.nodes) or "here"
         return f"{way}@{self.server}" if self.server else way
 
@@ -341,105 +361,9 @@ class Network:
     currency: str = ""
 
     def __post_init__(self) -> None:
-        problems = list(self._problems())
+        problems = list(problems_of(self))
         if problems:
             raise TopologyError("\n".join(problems))
-
-    def _problems(self) -> Iterator[str]:
-        yield from self._name_problems()
-        yield from self._number_problems()
-        names = {node.name for node in self.nodes}
-        servers = {server.name for server in self.servers}
-        for link in self.links:
-            for end in link.key:
-                if end not in names:
-                    yield f"link {link}: unknown node {end!r}"
-            if link.src == link.dst:
-                yield f"link {link}: both ends are the same node"
-        for server in self.servers:
-            if server.node not in names:
-                yield f"server {server.name}: unknown node {server.node!r}"
-        for session in self.sessions:
-            if session.source not in names:
-                yield f"session {session.name}: unknown source {session.source!r}"
-            accepted = servers if session.kind == "anycast" else names
-            for destination in session.destinations:
-                if destination not in accepted:
-                    yield f"session {session.name}: unknown destination {destination!r}"
-            if session.kind == "unicast" and len(session.destinations) != 1:
-                count = len(session.destinations)
-                yield f"session {session.name}: a unicast session has one destination, found {count}"
-            if session.kind == "unicast" and session.destinations[:1] == (session.source,):
-                yield f"session {session.name}: its destination is its own source"
-            if not session.destinations:
-                yield f"session {session.name}: no destination"
-        yield from self._reach_problems()
-
-    def _name_problems(self) -> Iterator[str]:
-        for what, values in (
-            ("node", [node.name for node in self.nodes]),
-            ("link", [str(link) for link in self.links]),
-            ("server", [server.name for server in self.servers]),
-            ("session", [session.name for session in self.sessions]),
-        ):
-            for name in sorted({value for value in values if values.count(value) > 1}):
-                yield f"{what} {name!r}: the name is used twice"
-        for name in sorted({node.name for node in self.nodes} & {server.name for server in self.servers}):
-            yield f"server {name!r}: a node has the same name"
-
-    def _number_problems(self) -> Iterator[str]:
-        def positive(what: str, value: float, unit: str) -> Iterator[str]:
-            if not (math.isfinite(value) and value > 0):
-                yield f"{what}: {value}, a positive finite number of {unit} is accepted"
-
-        for link in self.links:
-            yield from positive(f"link {link}: capacity", link.capacity, "bit/s")
-            if not (math.isfinite(link.propagation) and link.propagation >= 0):
-                yield f"link {link}: propagation: {link.propagation}, seconds from 0 are accepted"
-            if not (math.isfinite(link.jitter) and link.jitter >= 0):
-                yield f"link {link}: jitter: {link.jitter}, seconds from 0 are accepted"
-            if not 0 <= link.loss < 1:
-                yield f"link {link}: loss: {link.loss}, a share from 0 to below 1 is accepted"
-            if not (math.isfinite(link.fee) and link.fee >= 0):
-                yield f"link {link}: fee: {link.fee}, a finite currency a bit from 0 is accepted"
-        for server in self.servers:
-            yield from positive(f"server {server.name}: capacity", server.capacity, "work/s")
-            if not (math.isfinite(server.scv) and server.scv >= 0):
-                yield f"server {server.name}: scv: {server.scv}, a finite number from 0 is accepted"
-            if not (math.isfinite(server.cost) and server.cost >= 0):
-                yield f"server {server.name}: cost: {server.cost}, a finite currency a work from 0 is accepted"
-        for session in self.sessions:
-            if not (math.isfinite(session.rate) and session.rate >= 0):
-                yield f"session {session.name}: rate: {session.rate}, a finite number of bit/s from 0 is accepted"
-            yield from positive(f"session {session.name}: work", session.work, "work")
-            yield from positive(f"session {session.name}: tokens", session.tokens, "tokens a request")
-            if not session.value > 0:
-                yield f"session {session.name}: value: {session.value}, a currency a token above 0 is accepted"
-            if not session.limit > 0:
-                yield f"session {session.name}: limit: {session.limit}, seconds above 0 are accepted"
-            if session.klass < 1:
-                yield f"session {session.name}: class: {session.klass}, a whole number from 1 is accepted"
-
-    def _reach_problems(self) -> Iterator[str]:
-        names = {node.name for node in self.nodes}
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_nodes_from(names)
-        graph.add_edges_from(link.key for link in self.links)
-        if not names:
-            yield "the network has no node"
-            return
-        parts = sorted(nx.weakly_connected_components(graph), key=lambda part: (-len(part), min(part)))
-        if self.whole and len(parts) > 1:
-            shown = "; ".join(", ".join(sorted(part)[:4]) for part in parts[:3])
-            yield f"the network is disconnected: it has {len(parts)} parts ({shown})"
-        at = {server.name: server.node for server in self.servers}
-        for session in self.sessions:
-            if session.source not in names:
-                continue
-            reached = nx.descendants(graph, session.source) | {session.source}
-            ends = {at.get(name, name) for name in session.destinations}
-            if ends and not ends & reached:
-                yield f"session {session.name}: no route from {session.source} to {', '.join(session.destinations)}"
 
     @cached_property
     def _hash(self) -> int:

@@ -1,8 +1,9 @@
 """What an allocation costs: resources, their laws, and the objective that every policy is judged by.
 
 A **resource** is a link or an anycast server; they stand in one row, links first, in the network's order. A route uses
-resources: one unit of load a bit/s on each link of the way out, `response_bits / frame_bits` on each link of the way
-back (answers return along the reversed path), `work / frame_bits` at its server. With A_rk the use of r by a route,
+resources: one unit of load a bit/s for each copy on each link of the way out, `response_bits / frame_bits` on each link
+of the way back (answers return along the reversed path), `work / frame_bits` at its server. With A_rk the use of r by a
+route,
 
     x_r = sum_k rate_k sum_routes weight A_rk          load, bit/s or work/s
     minimise  sum_r weight_r x_r D_r(x_r)              s times bit/s
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricing.delay import PollaczekKhinchine
+from pricing.duplication import shares_behind
 from pricing.network import Allocation, Network, Route, Session
 from pricing.values import FloatArray, Loads, Prices
 
@@ -134,6 +136,9 @@ class Problem:
         network = self.network
         session = network.sessions[network.session_index[route.session]]
         index = [network.link_index[key] for key in route.links]
+        if route.statuses:  # several copies of a packet may cross one link
+            links, copies = np.unique(np.array(index, dtype=np.intp), return_counts=True)
+            return links, copies.astype(float)
         amount = [1.0] * len(index)
         if session.response_bits > 0:
             index += [network.link_index[dst, src] for src, dst in route.links]
@@ -211,14 +216,17 @@ def make_allocation(routes: Sequence[Route], weights: Sequence[float] | FloatArr
     ordered: dict[str, tuple[tuple[Route, float], ...]] = {}
     for name in sorted(splits):
         total = sum(weight for _, weight in splits[name])
-        pairs = sorted(splits[name], key=lambda pair: (pair[0].links, pair[0].server))
+        pairs = sorted(splits[name], key=lambda pair: (pair[0].links, pair[0].server, pair[0].statuses))
         ordered[name] = tuple((route, weight / total) for route, weight in pairs)
     return Allocation(ordered)
 
 
 @dataclass(frozen=True)
 class RouteDelay:
-    """Mean delay of a request along a route, s: its links on the way out, and its server."""
+    """Mean delay of a request along a route, s: its links on the way out, and its server.
+
+    Of a tree it is the mean over the group's members: a link counts for as many as the copy on it owes.
+    """
 
     network: float
     server: float
@@ -277,7 +285,10 @@ def evaluate(network: Network, allocation: Allocation, offered: FloatArray | Non
     routes, sessions = {}, {}
     for name, split in allocation.splits.items():
         for route, _ in split:
-            way = sum(float(delay[network.link_index[key]]) for key in route.links)
+            way = sum(
+                share * float(delay[network.link_index[key]])
+                for key, share in zip(route.links, shares_behind(route), strict=True)
+            )
             serve = float(delay[cut + network.server_index[route.server]]) if route.server else 0.0
             routes[route] = RouteDelay(way, serve)
         sessions[name] = RouteDelay(

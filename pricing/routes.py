@@ -2,7 +2,9 @@
 
 A route is a candidate when it is a simple path of links from the session's source to its destination (unicast) or to a
 node with one of its servers (anycast), and, where the session's requests are answered, every link has its reverse for
-the answer. Ties are broken by names, so the same network and prices give the same routes.
+the answer. A multicast session's are trees to all of its destinations (`pricing.duplication`): the cheapest is a
+lightest directed Steiner tree, the shortest the union of the shortest paths. Ties are broken by names, or by the order
+of links, so the same network and prices give the same routes.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from itertools import islice, pairwise
 import networkx as nx
 import numpy as np
 
+from pricing.duplication import route_of_links
 from pricing.errors import TopologyError
-from pricing.network import Network, Route, Session
+from pricing.multicast.steiner import MOST_EXACT, steiner_tree
+from pricing.network import LinkKey, Network, Route, Session
 from pricing.problem import Problem, problem_of
 from pricing.values import FloatArray
 
@@ -84,8 +88,11 @@ def cheapest_route(problem: Problem, session: Session, prices: FloatArray) -> tu
 
     Notes
     -----
-    Dijkstra; equal costs are settled by the names along the path. O(links log links).
+    Dijkstra; equal costs are settled by the names along the path. O(links log links). The tree of a multicast session
+    is the lightest up to `MOST_EXACT` destinations, and above at most as many times as heavy as it has destinations.
     """
+    if session.kind == "multicast":
+        return _lightest_tree(problem.network, session, prices)
     cost_of = prices.tolist()
     answer, work = session.response_bits / session.frame_bits, session.work / session.frame_bits
     steps, ends = _steps(problem.network, session.response_bits > 0), _ends(problem, session)
@@ -110,6 +117,44 @@ def cheapest_route(problem: Problem, session: Session, prices: FloatArray) -> tu
     if best is None:
         raise no_route(session)
     return _route(session, best[1], best[2]), best[0]
+
+
+def _lightest_tree(network: Network, session: Session, prices: FloatArray) -> tuple[Route, float]:
+    place = {node.name: i for i, node in enumerate(network.nodes)}
+    tails, heads = ([place[link.key[end]] for link in network.links] for end in (0, 1))
+    ends = [place[name] for name in session.destinations]
+    tree = steiner_tree(tails, heads, prices[: len(network.links)], place[session.source], ends)
+    return route_of_links(session, [network.links[i].key for i in tree.links]), tree.weight
+
+
+def least_tree_cost(problem: Problem, session: Session, prices: FloatArray) -> float:
+    """A lower bound on what any tree of a multicast session costs a bit/s; up to `MOST_EXACT` destinations the least.
+
+    Above, no tree costs less than the farthest destination's cheapest way alone.
+    """
+    if len(session.destinations) <= MOST_EXACT:
+        return cheapest_route(problem, session, prices)[1]
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_weighted_edges_from(
+        (*link.key, float(price)) for link, price in zip(problem.network.links, prices, strict=False)
+    )
+    far = nx.single_source_dijkstra_path_length(graph, session.source)
+    return float(max(far[name] for name in session.destinations))
+
+
+def shortest_tree(network: Network, session: Session) -> Route:
+    """The union of the shortest paths to a multicast session's destinations: what EDSPA sends all of its packets on."""
+    length = lengths(problem_of(network)).tolist()
+    far: dict[str, float] = {}
+    into: dict[str, LinkKey] = {}
+    heap: list[tuple[float, str, LinkKey]] = [(0.0, session.source, ("", session.source))]
+    while heap:
+        way, node, link = heapq.heappop(heap)
+        if node not in far:
+            far[node], into[node] = way, link
+            for name, index, _ in _steps(network, False)[node]:
+                heapq.heappush(heap, (way + length[index], name, (node, name)))
+    return route_of_links(session, [link for node, link in into.items() if node != session.source])
 
 
 def lengths(problem: Problem) -> FloatArray:
@@ -151,8 +196,10 @@ def equal_routes(network: Network, session: Session) -> tuple[tuple[Route, float
     """All shortest routes of a session with the weights of equal-cost multipath, sorted by names.
 
     Every node on the way divides what it gets equally among its next hops (and servers) that lie on a shortest route.
-    Of more than `MOST_EQUAL_ROUTES` the first by name are taken, and weighted anew.
+    Of more than `MOST_EQUAL_ROUTES` the first by name are taken, and weighted anew. A multicast session has one tree.
     """
+    if session.kind == "multicast":
+        return ((shortest_tree(network, session), 1.0),)
     problem = problem_of(network)
     far, length, ends = _distances(network, session), lengths(problem), _ends(problem, session)
     steps = _steps(network, session.response_bits > 0)
@@ -176,7 +223,12 @@ def equal_routes(network: Network, session: Session) -> tuple[tuple[Route, float
 
 @lru_cache(maxsize=1 << 14)
 def nearest_routes(network: Network, session: Session, count: int) -> tuple[Route, ...]:
-    """The `count` shortest simple routes of a session to each of its destinations, shortest first (Yen)."""
+    """The `count` shortest simple routes of a session to each of its destinations, shortest first (Yen).
+
+    Of a multicast session it is one tree.
+    """
+    if session.kind == "multicast":
+        return (shortest_tree(network, session),)
     problem = problem_of(network)
     length = lengths(problem)
     graph: nx.DiGraph[str] = nx.DiGraph()

@@ -164,6 +164,10 @@ class Assembly:
             if part.service is not None:
                 end = self._name(f"{where}.service", part.service, "service")
                 destinations = services.get(end, ())
+            elif part.destinations is not None:
+                end = part.group or ""
+                named = [self._name(f"{where}.destinations", name, "node") for name in part.destinations]
+                destinations = tuple(sorted(name for name in named if name in self.form.nodes))
             else:
                 end = self._name(f"{where}.destination", part.destination or "", "node")
                 destinations = (end,) if end in self.form.nodes else ()
@@ -179,15 +183,16 @@ class Assembly:
 
     def _session(self, name: str, source: str, destinations: tuple[str, ...], part: schema.SessionPart) -> Session:
         defaults = self.form.defaults
+        response = part.response or (None if part.group else defaults.response)
         session = Session(
             name=name,
             source=source,
-            kind="unicast" if part.service is None else "anycast",
+            kind="anycast" if part.service is not None else "multicast" if part.destinations else "unicast",
             destinations=destinations,
             rate=part.rate,
             size=_sizes(part.size or defaults.size),
             flows=part.flows or defaults.flows,
-            response_bits=8 * (part.response or defaults.response or 0.0),
+            response_bits=8 * (response or 0.0),
             work=part.work or defaults.work,
             service=part.service or "",
             klass=part.klass,
@@ -195,6 +200,7 @@ class Assembly:
             tokens=part.tokens,
             value=part.value[0] if part.value else math.inf,
             limit=part.limit or math.inf,
+            group=part.group or "",
         )
         return self._replaying(session) if part.arrivals.law == "replay" else session
 

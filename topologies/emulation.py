@@ -8,7 +8,8 @@ Mininet keeps the nodes, their shells and its prompt. Interfaces are made by one
 and switches by one `ovs-vsctl`: a process for each interface is what makes large networks slow to start.
 
 Every node's switch is `s` and its dpid, with interfaces `sN-ethPORT` whose OpenFlow ports are the plant's. Hosts have
-10.0.0.0/8 on-link and ask ARP for everything in it; a server's host also has the addresses of its services, on `lo`.
+10.0.0.0/8 on-link and ask ARP for everything in it, and send what is multicast there too; a server's host also has the
+addresses of its services, on `lo`.
 """
 
 from __future__ import annotations
@@ -328,6 +329,7 @@ class Emulation:
         sessions = [session for session in self.network.sessions if session.name in host.sessions]
         services = {service_name(session) for session in sessions if host.role == "server"}
         lines = ["link set lo up", f"link set {end} up", f"address add {host.ip}/8 dev {end}"]
+        lines.append(f"route add 224.0.0.0/4 dev {end}")
         lines += [f"address add {self.plant.services[service]}/32 dev lo" for service in sorted(services)]
         with inside(Path(f"/proc/{self.net[name].pid}/ns/net")):
             disable_ipv6()

@@ -7,7 +7,7 @@ pure function of the network, so the same scenario gives the same switches, port
 |---|---|
 | dpid | nodes sorted by name, from 1 |
 | port | on each switch its neighbours sorted by name, from 1; then its hosts sorted by name |
-| host | `h-NODE` at each node where a session starts or a unicast session ends; a server's host has the server's name |
+| host | `h-NODE` at each node where a session starts or ends; a server's host has the server's name |
 | ip, mac | hosts sorted by (node, name), 10.0.x.y with y in 1..254; 02:00 and the address's four bytes |
 | service | sorted by name, 10.9.x.y likewise |
 """
@@ -49,7 +49,7 @@ class HostPlant:
     ip, mac : str
         Its own addresses.
     role : 'source', 'destination' or 'server'
-        `source` where sessions start, `destination` where unicast sessions only end.
+        `source` where sessions start, `destination` where they only end.
     sessions : tuple of str
         Names of the sessions that start here (source) or may end here (destination, server), sorted.
     """
@@ -90,10 +90,12 @@ class Plant:
         """IP address that the session's packets are sent to."""
         if session.kind == "anycast":
             return self.services[service_name(session)]
+        if session.kind == "multicast":
+            return session.group
         return self.hosts[self.host_at(session.destinations[0])].ip
 
     def host_at(self, node: str) -> str:
-        """Name of the host at which a node's sessions start, or unicast sessions end.
+        """Name of the host at which a node's sessions start, or unicast and multicast sessions end.
 
         Raises
         ------

@@ -179,7 +179,9 @@ def _session(session: Session, currency: str) -> dict[str, Any]:
     return _present(
         source=session.source,
         service=session.service or None,
-        destination=None if session.service else session.destinations[0],
+        destination=session.destinations[0] if session.kind == "unicast" else None,
+        destinations=list(session.destinations) if session.kind == "multicast" else None,
+        group=session.group or None,
         rate=units.show(session.rate, "capacity"),
         size=_sizes(session.size) if session.arrivals.law != "replay" else None,
         flows=session.flows,

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, core_schema
 
+from pricing.soundness import GROUPS
 from topologies import units
 from topologies.links import MOST_CLASSES, not_emulated
 
@@ -249,11 +250,17 @@ class ServicePart(Part):
 
 
 class SessionPart(Part):
-    """Traffic from one node, to a service or to another node."""
+    """Traffic from one node, to a service, to another node, or to a group of nodes."""
 
     source: str = Field(description="the name of the node where it starts")
     service: str | None = Field(default=None, description="the name of a service")
     destination: str | None = Field(default=None, description="the name of a node")
+    destinations: list[str] | None = Field(
+        default=None, min_length=1, description="a list of the names of nodes, each of which gets every packet"
+    )
+    group: str | None = Field(
+        default=None, description=f"the address of the group that 'destinations' are, of {GROUPS}, such as '239.1.1.1'"
+    )
     rate: Annotated[float, Quantity("capacity", CAPTURED)] = Field(description=BIT_RATE)
     size: SizePart | None = Field(default=None, description="law, mean, low and high, or points, of the payloads")
     flows: int | None = Field(
@@ -280,9 +287,13 @@ class SessionPart(Part):
 
     @model_validator(mode="after")
     def _one_end(self) -> SessionPart:
-        if (self.service is None) == (self.destination is None):
-            found = "neither" if self.service is None else "both"
-            raise ValueError(f"found {found} of 'service' and 'destination'; accepted: exactly one")
+        ends = ("service", "destination", "destinations")
+        found = [repr(name) for name in ends if getattr(self, name) is not None]
+        if len(found) != 1:
+            accepted = "accepted: exactly one of 'service', 'destination' and 'destinations'"
+            raise ValueError(f"found {' and '.join(found) or 'none'}; {accepted}")
+        if (self.destinations is None) != (self.group is None):
+            raise ValueError("found one of 'destinations' and 'group'; accepted: both, or none")
         return self
 
     @model_validator(mode="after")
@@ -343,7 +354,7 @@ class ScenarioPart(Part):
         default={}, description="a mapping of names to services (servers)", json_schema_extra=NAMES
     )
     sessions: dict[str, SessionPart] = Field(
-        description="a mapping of names to sessions (source, service or destination, rate), one or more",
+        description="a mapping of names to sessions (source, service, destination or destinations, rate), one or more",
         json_schema_extra=NAMES,
     )
     defaults: DefaultsPart = Field(

@@ -1,6 +1,7 @@
 """The cheapest routes of all sessions at once: a tree from each origin, in place of a search for each session.
 
 The same routes and costs as `pricing.routes.cheapest_route`, but that equal costs are settled by the order of links.
+Multicast sessions have trees of their own, one search each.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from pricing.joint.network_flow import space_of_network
-from pricing.network import Route
+from pricing.network import Network, Route
 from pricing.problem import Problem
-from pricing.routes import no_route
+from pricing.routes import cheapest_route, least_tree_cost, no_route
 from pricing.values import FloatArray
 
 
 def cheapest_costs(problem: Problem, prices: FloatArray) -> FloatArray:
-    """Cost a bit/s of each session's cheapest route, shape (K,).
+    """Cost a bit/s of each session's cheapest route, or a lower bound where the lightest tree is not known, shape (K,).
 
     Parameters
     ----------
@@ -32,7 +33,10 @@ def cheapest_costs(problem: Problem, prices: FloatArray) -> FloatArray:
     A tree for each group of sessions of one origin: O(origins x links log links), compiled.
     """
     space = space_of_network(problem.network)
-    return _checked(problem, space.trees(prices)[0][space.group_of, space.sinks])
+    costs = _checked(problem, space.trees(prices)[0][space.group_of, space.sinks])
+    for k in _groups(problem.network):
+        costs[k] = least_tree_cost(problem, problem.network.sessions[k], prices)
+    return costs
 
 
 def cheapest_routes(problem: Problem, prices: FloatArray) -> tuple[list[Route], FloatArray]:
@@ -52,7 +56,14 @@ def cheapest_routes(problem: Problem, prices: FloatArray) -> tuple[list[Route], 
             node = tails[step]
         server = network.servers[used.pop(0) - cut].name if used and used[0] >= cut else ""
         routes.append(Route(session.name, tuple(network.links[i].key for i in reversed(used)), server))
+    for k in _groups(network):
+        routes[k], costs[k] = cheapest_route(problem, network.sessions[k], prices)
     return routes, costs
+
+
+def _groups(network: Network) -> list[int]:
+    """Places of the multicast sessions."""
+    return [k for k, session in enumerate(network.sessions) if session.kind == "multicast"]
 
 
 def _checked(problem: Problem, costs: FloatArray) -> FloatArray:

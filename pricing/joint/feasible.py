@@ -13,6 +13,7 @@ capacity.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linprog
@@ -22,6 +23,7 @@ from pricing.errors import Infeasible
 from pricing.network import Allocation, Network, Route, Session
 from pricing.problem import Problem, make_allocation, problem_of
 from pricing.routes import cheapest_route
+from pricing.shortest import shortest_path
 from pricing.values import FloatArray
 
 STRICT = 1e-6
@@ -88,6 +90,8 @@ def least_top_utilization(network: Network, offered: FloatArray | None = None) -
     every = [column for k in active for column in columns(problem, network.sessions[k], k)]
     if not active:
         return _finish(problem, [])
+    if any(session.kind == "multicast" for session in network.sessions):
+        return _packed(problem, rates, active)
     balance, right = conservation(network, active, every)
     uses = [(r, n, a * rates[c.session] / problem.capacity[r]) for n, c in enumerate(every) for r, a in c.uses]
     uses += [(r, len(every), -1.0) for r in range(len(problem.capacity))]
@@ -109,6 +113,41 @@ def least_top_utilization(network: Network, offered: FloatArray | None = None) -
         shares = {c: float(x) for c, x in zip(every, answer.x, strict=False) if c.session == k and x > _USED}
         routes += _peel(network.sessions[k], shares, problem)
     return _finish(problem, routes)
+
+
+def _packed(problem: Problem, rates: FloatArray, active: list[int]) -> Allocation:
+    """The same with trees, which are too many to write down: those are added that are cheapest at the duals.
+
+    A tree is no flow with a conservation law of its own, so the program's variables are routes. Up to as many
+    destinations as lightest trees are found for, the answer is the optimum over all of them.
+    """
+    sessions, size = problem.network.sessions, len(problem.capacity)
+    routes = [
+        route for route, _ in shortest_path(problem.network) if problem.network.session_index[route.session] in active
+    ]
+    while True:
+        owner = np.array([active.index(problem.network.session_index[route.session]) for route in routes])
+        usage = problem.usage_matrix(routes) * rates[active][owner] / problem.capacity[:, None]
+        chosen = np.vstack([owner == place for place in range(len(active))]).astype(float)
+        answer: Any = linprog(
+            np.append(np.zeros(len(routes)), 1.0),
+            A_ub=np.hstack([usage, -np.ones((size, 1))]),
+            b_ub=np.zeros(size),
+            A_eq=np.hstack([chosen, np.zeros((len(active), 1))]),
+            b_eq=np.ones(len(active)),
+            method="highs",
+        )
+        prices = np.maximum(-answer.ineqlin.marginals, 0.0) / problem.capacity
+        found = [cheapest_route(problem, sessions[k], prices) for k in active]
+        gain = answer.x[-1] - sum(rates[k] * cost for k, (_, cost) in zip(active, found, strict=True))
+        new = [route for route, _ in found if route not in routes]
+        if gain <= _USED or not new:
+            break
+        routes += new
+    if answer.x[-1] >= 1 - STRICT:
+        raise _cut(problem, float(answer.x[-1]), -answer.ineqlin.marginals)
+    kept = [(route, float(weight)) for route, weight in zip(routes, answer.x, strict=False) if weight > _USED]
+    return _finish(problem, kept)
 
 
 def _finish(problem: Problem, routes: list[tuple[Route, float]]) -> Allocation:

@@ -79,7 +79,8 @@ def optimum(network: Network, offered: FloatArray | None = None, warm: Allocatio
     """
     problem = problem_of(network)
     rates = problem.rates if offered is None else np.asarray(offered, dtype=float)
-    if len(network.sessions) > MANY and (found := _by_flows(problem, rates)):
+    paths = all(session.kind != "multicast" for session in network.sessions)
+    if paths and len(network.sessions) > MANY and (found := _by_flows(problem, rates)):
         return found
     start = _start(network, rates, warm)
     active = {session.name for session, _ in problem.active(rates)}

@@ -34,7 +34,8 @@ def network(
 def plant(net: Network, netns: str = "") -> Plant:
     """Numbers for a small network: ports towards neighbours first, then hosts."""
     names = [node.name for node in net.nodes]
-    ports = {name: {other: port for port, other in enumerate(sorted(net.graph[name]), 1)} for name in names}
+    near = {name: sorted({*net.graph.successors(name), *net.graph.predecessors(name)}) for name in names}
+    ports = {name: {other: port for port, other in enumerate(near[name], 1)} for name in names}
     switches = {name: SwitchPlant(dpid, ports[name]) for dpid, name in enumerate(names, 1)}
     wanted = [(server.name, server.node, "server") for server in net.servers]
     wanted += [(f"h-{name}", name, "source") for name in names]

@@ -43,8 +43,8 @@ def wandering(seed: int) -> Policy:
 def counts(state: tick.State, now: float, busy: frozenset[int] = frozenset()) -> dict[Key, Count]:
     """What switches answer when the numbers in `busy` carry 5 packets/s, and others none."""
     found = {key: Count(0, 0, now) for key in PORTS}
-    for number, keys in counters_of(FABRIC, state.labels):
-        for key in keys:
+    for number, (enter, leaves) in counters_of(FABRIC, state.labels):
+        for key in (enter, *leaves):
             sent = round(5 * now) if number in busy else 0
             found[key] = Count(sent, 100 * sent, now)
     return found

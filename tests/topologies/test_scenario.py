@@ -14,8 +14,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.plant import network_from_json, network_to_json, plant_from_json
 from pricing.errors import ScenarioError
 from topologies import units
+from topologies.plant import plan
 from topologies.scenario import Control, Scenario, dump, json_schema, load, parse
 
 GOOD = """
@@ -74,6 +76,23 @@ def test_a_good_file_becomes_a_network() -> None:
     assert (one.rate, one.response_bits, one.work, one.size.mean) == (100e3, 800.0, 2.0, 500.0)
     assert (two.kind, two.destinations, two.rate, two.size.law, two.size.mean) == ("unicast", ("B",), 1e3, "fixed", 100)
     assert network.nodes[0].longitude == -2
+
+
+def test_a_group_is_read_and_written_and_is_not_answered() -> None:
+    group = "{source: A, destinations: [B], group: 239.0.0.1, rate: 1 kbit/s}"
+    text = yaml.safe_load(GOOD)
+    text["sessions"]["to-group"] = yaml.safe_load(group)
+    text.setdefault("defaults", {})["response"] = "100 bytes"
+    scenario = parse(yaml.safe_dump(text), Path("x.yaml"))
+    session = scenario.network.sessions[scenario.network.session_index["to-group"]]
+    assert (session.kind, session.destinations, session.group) == ("multicast", ("B",), "239.0.0.1")
+    assert session.response_bits == 0
+    assert parse(dump(scenario), Path("x.yaml")).network == scenario.network
+    numbered = plan(scenario.network)
+    assert numbered.address(session) == "239.0.0.1"
+    assert numbered.host_at("B")
+    told = plant_from_json(numbered.to_json(), network_from_json(network_to_json(scenario.network)))
+    assert (told.ends(session), told.members(session)) == ((), (numbered.host_at("B"),))
 
 
 def test_the_order_in_the_file_makes_no_difference() -> None:
@@ -157,7 +176,19 @@ def test_the_message_names_file_and_count() -> None:
         ({"services": {"web": {"servers": []}}}, ["services.web.servers: found []"]),
         ({"services": {"web": {"servers": ["east", "east"]}}}, ["services.web.servers: found 'east' twice"]),
         ({"sessions": {}}, ["sessions: found none"]),
-        ({"sessions": {"s": {"source": "A", "rate": "1 bit/s"}}}, ["sessions.s: found neither of 'service' and 'dest"]),
+        ({"sessions": {"s": {"source": "A", "rate": "1 bit/s"}}}, ["sessions.s: found none; accepted: exactly one"]),
+        (
+            {"sessions": {"s": {"source": "A", "destinations": ["B"], "rate": "1 bit/s"}}},
+            ["sessions.s: found one of 'destinations' and 'group'"],
+        ),
+        (
+            {"sessions": {"s": {"source": "A", "destinations": ["B"], "group": "224.0.0.9", "rate": "1 bit/s"}}},
+            ["session s: group: found '224.0.0.9'"],
+        ),
+        (
+            {"sessions": {"s": {"source": "A", "destinations": ["C"], "group": "239.0.0.9", "rate": "1 bit/s"}}},
+            ["sessions.s.destinations: found 'C', which is no node"],
+        ),
         ({"sessions": {"s": {"source": "A", "destination": "A", "rate": "1 bit/s"}}}, ["session s: its destination"]),
         (
             {"sessions": {k: {"source": "A", "service": "web", "rate": "1 bit/s"} for k in "st"}},
@@ -242,7 +273,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(
         ScenarioError,
-        match=r"unknown scenario; did you mean 'abilene'\?; accepted: abilene, braess, butterfly, diamond, fat-tree",
+        match=r"unknown scenario; did you mean 'abilene'\?; accepted: abilene, braess, butterfly, butterfly-group",
     ):
         load("Abilen")
 

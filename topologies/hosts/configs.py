@@ -14,11 +14,11 @@ from topologies.plant import Plant
 Config = Mapping[str, Any]
 
 SINK = {"capacity": 1.0, "scv": 0.0, "queue": 100_000}
-"""A unicast session ends at a host that takes every request in and answers at once: its work is none."""
+"""Other sessions than anycast end at hosts that take every request in and answer at once: its work is none."""
 
 
 def serving(network: Network, plant: Plant, folder: Path, seed: int) -> dict[str, Config]:
-    """Configuration of `topologies.hosts.server` by host: servers that are asked, then where unicast sessions end.
+    """Configuration of `topologies.hosts.server` by host: servers that are asked, then where other sessions end.
 
     Parameters
     ----------
@@ -50,11 +50,15 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int) -> dict[str
         if address:
             laws = {"capacity": server.capacity, "scv": server.scv, "queue": server.queue}
             add(server.name, address, work, laws)
+    groups: dict[str, list[str]] = {}
     for session in network.sessions:
-        if session.kind == "unicast":
-            host = plant.host_at(session.destinations[0])
-            if host not in configs:
-                add(host, plant.hosts[host].ip, [0.0 for _ in work], SINK)
+        for node in session.destinations if session.kind != "anycast" else ():
+            joined = groups.setdefault(plant.host_at(node), [])
+            if session.kind == "multicast" and session.group not in joined:
+                joined.append(session.group)
+    for host, joined in groups.items():
+        # a socket that is bound to the host's own address hears no group
+        add(host, "" if joined else plant.hosts[host].ip, [0.0 for _ in work], {**SINK, "groups": joined})
     return configs
 
 

@@ -45,6 +45,7 @@ from topologies.hosts.sockets import (
     RECEIVE_BUFFER,
     SERVICE_PORT,
     STAMP_SPACE,
+    join,
     mark,
     socket_drops,
     stamp,
@@ -100,6 +101,8 @@ class Service:
         Address of a host that the server greets when it starts; none for ''.
     classes : int
         Priority classes, 1 where nobody has any.
+    groups : sequence of str
+        Multicast groups that it joins.
     """
 
     server: str
@@ -114,6 +117,7 @@ class Service:
     load: str
     greet: str = ""
     classes: int = 1
+    groups: Sequence[str] = ()
 
     @classmethod
     def read(cls, path: Path) -> Service:
@@ -156,6 +160,8 @@ class Server:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.socket = stamped_socket(service.address, SERVICE_PORT, RECEIVE_BUFFER, marked=True)
+        for group in service.groups:
+            join(self.socket, group)
         self.waiting: list[deque[_Request]] = [deque() for _ in range(service.classes)]
         self.serving: _Request | None = None
         self.free = 0

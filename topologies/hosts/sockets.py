@@ -54,6 +54,11 @@ def stamped_socket(
     return sock
 
 
+def join(sock: socket.socket, group: str) -> None:
+    """Make the host a member of a multicast group, on the interface that its routes say."""
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + bytes(4))
+
+
 def stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
     """The kernel's stamp, ns of CLOCK_REALTIME, from what `recvmsg` returned beside a packet."""
     seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
