@@ -19,6 +19,7 @@ from typing import Any, Literal, TextIO
 import structlog
 
 from controller import adopt, health, tick
+from controller.announce import announcements
 from controller.fabric import Fabric
 from controller.ledger import Ledger
 from controller.metrics import Exporter
@@ -28,6 +29,7 @@ from controller.tick import Inputs, Plan
 from pricing.errors import InstallError, MeasurementError, WardropError
 from pricing.outage import Outage
 from pricing.policy import Policy, get_policy
+from pricing.priority.publish import Published
 
 CONNECT_TIMEOUT_S = 30.0
 INSTALL_TIMEOUT_S = 10.0
@@ -202,6 +204,8 @@ class Controller:
             self._log.warning("heavy", session=name, slots=plan.unsplit[name][:8])
         self._named |= plan.unsplit.keys()
         self.state = tick.acknowledged(self.state, plan)
+        if isinstance(found := plan.decision.state, Published):
+            self.switchboard.send(announcements(self.fabric, found, self.state.tick, time.time_ns()))
         return len(plan.delta), changed
 
     def _notice(self, outage: Outage) -> None:

@@ -88,6 +88,7 @@ def _admit(fabric: Fabric) -> Iterator[Placed]:
             yield host.node, declare(ADMIT, 500, request, *ARP_ANSWER)
             yield host.node, declare(ADMIT, 490, answer)  # nobody asked for it
         yield from plain_rules(fabric, name)
+        yield from remarks(fabric)[name]
         yield from (rule for rules in refusals(host).values() for rule in rules)
 
 
@@ -174,10 +175,57 @@ def refusals(host: HostPlant) -> Mapping[str, tuple[Placed, ...]]:
     }
 
 
+@lru_cache(maxsize=64)
+def remarks(fabric: Fabric) -> Mapping[str, tuple[Placed, ...]]:
+    """The rules that re-mark and count what a host sends in a class that it has not bought; none without classes.
+
+    A host buys a class by a session of that class. What it sends to the same place under another mark goes with the
+    last class that it has bought there, and what belongs to no session goes without a mark, with the last of all.
+    """
+    network, plant = fabric.network, fabric.plant
+    found: dict[str, dict[Match, int]] = {name: {} for name in plant.hosts}
+    for session in network.sessions if fabric.classes > 1 else ():
+        host = plant.source(session)
+        match = _between(plant.hosts[host], plant.address(session))
+        found[host][match] = max(session.klass, found[host].get(match, 1))
+    return {
+        name: tuple(
+            (host.node, declare(ADMIT, 445, match, _marked(dscp(klass)), Resubmit(ADMIT), counted=True))
+            for match, klass in found[name].items()
+        )
+        + tuple(
+            (host.node, declare(ADMIT, 415, match, _marked(0), Resubmit(ADMIT), counted=True))
+            for address in fabric.addresses[name]
+            for k in range(1, fabric.classes)
+            for match in [_match(in_port=host.port, eth_type=ETH_IP, ipv4_src=address, ip_dscp=dscp(k))]
+        )
+        for name, host in plant.hosts.items()
+    }
+
+
+def dscp(klass: int) -> int:
+    """The mark of a class, where there are several: a class selector, CS7 for class 1, CS6 for class 2, and so on."""
+    return 8 * (8 - klass)
+
+
+def _marked(mark: int) -> SetField:
+    return SetField("ip_dscp", mark)
+
+
+def _between(host: HostPlant, address: str, **fields: Value) -> Match:
+    """What a host sends from its own address to another."""
+    return _match(in_port=host.port, eth_type=ETH_IP, ipv4_src=host.ip, ipv4_dst=address, **fields)
+
+
+def _mark_of(fabric: Fabric, session: Session) -> dict[str, Value]:
+    """What tells sessions of one host and one destination apart."""
+    return {"ip_dscp": dscp(session.klass)} if fabric.classes > 1 else {}
+
+
 def request_rule(fabric: Fabric, session: Session) -> Placed:
     """Counts, and sends to their slots, the packets of a session at its ingress."""
     client = fabric.plant.hosts[fabric.plant.source(session)]
-    match = _match(in_port=client.port, eth_type=ETH_IP, ipv4_src=client.ip, ipv4_dst=fabric.plant.address(session))
+    match = _between(client, fabric.plant.address(session), **_mark_of(fabric, session))
     meaning = Load("metadata", fabric.session_numbers[session.name], bits=64)
     choose = (meaning, Multipath(fabric.slots, "reg2"), Resubmit(PINS), Goto(SLOTS))
     return client.node, declare(ADMIT, 450, match, *choose, counted=True)
@@ -187,7 +235,9 @@ def answer_rule(fabric: Fabric, session: Session, end: str) -> Placed:
     """Sends the answers to a session from one of its ends to their slots; counts them where sessions start too."""
     client, host = fabric.plant.hosts[fabric.plant.source(session)], fabric.plant.hosts[end]
     address = fabric.plant.address(session)
-    match = _match(in_port=host.port, eth_type=ETH_IP, ipv4_src=address, ipv4_dst=client.ip)
+    match = _match(
+        in_port=host.port, eth_type=ETH_IP, ipv4_src=address, ipv4_dst=client.ip, **_mark_of(fabric, session)
+    )
     meaning = Load("metadata", fabric.back_numbers[session.name, end], bits=64)
     choose = (meaning, Multipath(fabric.slots, "reg2"), Goto(SLOTS))
     return host.node, declare(ADMIT, 440, match, *choose, counted=end in fabric.sources)

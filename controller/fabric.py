@@ -77,6 +77,11 @@ class Fabric:
         return {name: tuple(sorted(addresses)) for name, addresses in found.items()}
 
     @cached_property
+    def classes(self) -> int:
+        """Priority classes of the sessions; 1 where nobody has any."""
+        return max((session.klass for session in self.network.sessions), default=1)
+
+    @cached_property
     def sources(self) -> frozenset[str]:
         """Names of the hosts where sessions start."""
         return frozenset(self.plant.source(session) for session in self.network.sessions)

@@ -136,6 +136,12 @@ class Framework:
         changes = 1 << of.OFPPR_ADD | 1 << of.OFPPR_DELETE | 1 << of.OFPPR_MODIFY
         return self.parser.OFPSetAsync(datapath, (0, 0), (changes, changes), (0, 0))
 
+    def packet(self, datapath: Any, port: int, frame: bytes) -> Any:
+        """The message that lets a switch send a frame out of a port."""
+        of, parser = self.ofproto, self.parser
+        actions = [parser.OFPActionOutput(port)]
+        return parser.OFPPacketOut(datapath, of.OFP_NO_BUFFER, of.OFPP_CONTROLLER, actions, frame)
+
     def rules(self, datapath: Any) -> Any:
         """The message that asks for all rules of all tables."""
         of = self.ofproto

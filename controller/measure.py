@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from controller.compile import answer_rule, forward_rules, leave_rule, plain_rules, refusals, request_rule
+from controller.compile import answer_rule, forward_rules, leave_rule, plain_rules, refusals, remarks, request_rule
 from controller.duplicate import leave_rules, numbers_of_parts
 from controller.fabric import Fabric
 from controller.labels import Labels
@@ -282,6 +282,16 @@ def dropped(fabric: Fabric, meter: Meter) -> dict[str, dict[str, int]]:
             counts = [meter.counts.get(("rule", node, rule.cookie)) for node, rule in rules]
             if all(counts):
                 found.setdefault(name, {})[kind] = sum(count.packets for count in counts if count)
+    return found
+
+
+def remarked(fabric: Fabric, meter: Meter) -> dict[str, int]:
+    """Packets of each host that were re-marked at its ingress; hosts that no reply tells of are left out."""
+    found = {}
+    for name, rules in remarks(fabric).items():
+        counts = [meter.counts.get(("rule", node, rule.cookie)) for node, rule in rules]
+        if counts and all(counts):
+            found[name] = sum(count.packets for count in counts if count)
     return found
 
 

@@ -123,6 +123,32 @@ def _dropped(seen: Snapshot) -> Iterator[Sample]:
             yield (host, kind), packets
 
 
+def _remarked(seen: Snapshot) -> Iterator[Sample]:
+    for host, packets in seen.line.get("remarked", {}).items():
+        yield (host,), packets
+
+
+def _classes(key: str) -> Read:
+    """By machine and class, 1 first."""
+
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        told = seen.line.get("classes", {})
+        for machine, row in zip(told.get("machines", ()), told.get(key, ()), strict=True):
+            for klass, value in enumerate(row, 1):
+                yield (machine, str(klass)), value
+
+    return samples
+
+
+def _machines(key: str) -> Read:
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        told = seen.line.get("classes", {})
+        for machine, value in zip(told.get("machines", ()), told.get(key, ()), strict=True):
+            yield (machine,), value
+
+    return samples
+
+
 def _refused(seen: Snapshot) -> Iterator[Sample]:
     for kind, count in sorted(seen.refused.items()):
         yield (kind,), count
@@ -162,6 +188,7 @@ def _policy(seen: Snapshot) -> Iterator[Sample]:
         yield (seen.line["policy"],), 1.0
 
 
+_CLASS = ("machine", "class")
 _LINK, _SERVER, _SESSION, _SPLIT = ("src", "dst"), ("server",), ("session",), ("session", "route")
 
 METRICS: tuple[Declared, ...] = (
@@ -269,12 +296,60 @@ METRICS: tuple[Declared, ...] = (
         _dropped,
     ),
     Declared(
+        "wardrop_host_remarked_packets_total",
+        "counter",
+        "Packets re-marked because their host has not bought their class",
+        "1",
+        ("host",),
+        _remarked,
+    ),
+    Declared(
         "wardrop_openflow_refused_total",
         "counter",
         "Connections ended (malformed, handshake, crowd) and messages dropped (unasked) of switches",
         "1",
         ("kind",),
         _refused,
+    ),
+    Declared(
+        "wardrop_class_load_ratio",
+        "gauge",
+        "Part of its time that a class takes of a link or server, by measured arrivals",
+        "1",
+        _CLASS,
+        _classes("load"),
+    ),
+    Declared(
+        "wardrop_class_wait_seconds",
+        "gauge",
+        "Wait of a class at a link or server that is announced, by measured arrivals",
+        "s",
+        _CLASS,
+        _classes("wait"),
+    ),
+    Declared(
+        "wardrop_class_premium",
+        "gauge",
+        "What a second of service costs more in a class than in the last",
+        "currency/s",
+        _CLASS,
+        _classes("premium"),
+    ),
+    Declared(
+        "wardrop_base_price",
+        "gauge",
+        "What a second of service costs in the last class of a link or server",
+        "currency/s",
+        ("machine",),
+        _machines("base"),
+    ),
+    Declared(
+        "wardrop_session_price",
+        "gauge",
+        "What one request of a session pays, the sum over the machines of its route for its class",
+        "currency",
+        _SESSION,
+        _sessions("session_prices"),
     ),
     Declared("wardrop_gap_ratio", "gauge", "Gap of the allocation to its lower bound", "1", (), _value("gap")),
     Declared(

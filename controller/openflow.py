@@ -233,6 +233,17 @@ class Switchboard:
         with self._changed:
             self.dead = frozenset(port for port in self.dead if port[0] not in told) | found
 
+    def send(self, frames: Iterable[tuple[str, int, bytes]]) -> None:
+        """Let switches send frames out of their ports, (switch, port, frame) each; nobody says whether they arrive."""
+        dpids = {name: dpid for dpid, name in self.names.items()}
+        for name, port, frame in frames:
+            datapath = self.datapaths.get(dpids[name])
+            if datapath is not None:
+                message = self.framework.packet(datapath, port, frame)
+                message.set_xid(next(self._xids))
+                message.serialize()
+                datapath.send(bytes(message.buf))
+
     def counts(self, timeout: float) -> tuple[dict[Key, Count], list[str]]:
         """Counters of all ports and counted rules of the switches that answer, and a line for each that does not."""
         found: dict[Key, Count] = {}

@@ -2,7 +2,7 @@
 
 | table | meaning | matches | leads to |
 |---|---|---|---|
-| 0 `ADMIT` | drop what no host may send; tell packets apart; choose the slot | port, addresses, VLAN | 1, 2, 4, 5 |
+| 0 `ADMIT` | drop or re-mark what no host may send; tell packets apart | port, addresses, VLAN, DSCP | 0, 1, 2, 4, 5 |
 | 1 `PINS` | learned: the route of an open TCP connection | TCP addresses and ports | back |
 | 2 `SLOTS` | the route of a slot | session, slot | 3 |
 | 3 `STAMP` | write the route's label into the packet, learn pins | session, protocol | 4 |
@@ -64,10 +64,10 @@ def _law(name: str, matches: str, actions: tuple[type, ...], writes: str = "", l
 LAWS: dict[int, TableLaw] = {
     ADMIT: _law(
         "admit",
-        "in_port vlan_vid eth_type eth_dst arp_op arp_spa ipv4_src ipv4_dst",
+        "in_port vlan_vid eth_type eth_dst arp_op arp_spa ipv4_src ipv4_dst ip_dscp",
         (Output, SetField, Load, Move, Multipath, Resubmit, PopVlan, Goto),
-        "eth_dst eth_src arp_op arp_sha arp_tha arp_spa arp_tpa metadata reg2 reg3",
-        (PINS, SLOTS, FORWARD, BACKGROUND),
+        "eth_dst eth_src arp_op arp_sha arp_tha arp_spa arp_tpa ip_dscp metadata reg2 reg3",
+        (ADMIT, PINS, SLOTS, FORWARD, BACKGROUND),
     ),
     PINS: _law("pins", "eth_type ip_proto ipv4_src ipv4_dst tcp_src tcp_dst", (Load,), "reg1"),
     SLOTS: _law("slots", "metadata reg1 reg2", (Load, Goto), "reg1", (STAMP,)),

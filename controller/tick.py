@@ -22,7 +22,7 @@ from controller.demand import Demand
 from controller.fabric import Fabric
 from controller.hashing import UDP, slots_of
 from controller.labels import REFUSED, Labels
-from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, read
+from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, read, remarked
 from controller.plant import FLOW_PORT, SERVICE_PORT
 from controller.retire import Use, observe
 from controller.rules import Delta, RuleSet, diff, doubted
@@ -34,6 +34,7 @@ from pricing.joint.optimum import optimum
 from pricing.network import Allocation, Network
 from pricing.outage import NOTHING, Outage, Remains
 from pricing.policy import Policy, nominal_loads
+from pricing.priority.publish import Published
 from pricing.problem import evaluate, joined, problem_of
 from pricing.shortest import shortest_path
 from pricing.values import Decision, FloatArray, Loads
@@ -208,7 +209,8 @@ def plan(fabric: Fabric, state: State) -> Plan:
     if state.measured is None:
         loads = Loads(np.zeros(len(network.links)), np.zeros(len(network.servers)), state.offered)
     else:
-        loads = replace(state.measured.loads, offered=state.offered)
+        raw = state.policy.raw and bool(np.isfinite(state.measured.session_ages).all())
+        loads = state.measured.loads if raw else replace(state.measured.loads, offered=state.offered)
     fits, served = parts_served(left, state)
     loads = left.loads(loads)
     loads = replace(loads, offered=loads.offered * fits)
@@ -392,7 +394,28 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         "stranded": list(left.stranded),
         "heavy": {name: len(state.unsplit.get(name, ())) for name in names},
         "dropped": dropped(fabric, state.meter),
+        "remarked": remarked(fabric, state.meter),
+        **published_values(decision.state if isinstance(decision.state, Published) else None),
         "served": {name: state.served.get(name, 0.0) for name in names},
+    }
+
+
+def published_values(found: Published | None) -> dict[str, Any]:
+    """What is published, by machine and class and by session that is not cut off; empty where nothing is."""
+    if found is None:
+        return {}
+    rental = found.rental
+    return {
+        "classes": {
+            "machines": list(found.machines),
+            "load": found.load.tolist(),
+            "wait": found.waits.tolist(),
+            "premium": (rental.linear - rental.linear[:, -1:]).tolist(),
+            "base": rental.linear[:, -1].tolist(),
+            "base_square": rental.quadratic.tolist(),
+        },
+        "session_prices": dict(zip(found.sessions, map(finite, found.prices), strict=True)),
+        "session_times": dict(zip(found.sessions, found.times.tolist(), strict=True)),
     }
 
 

@@ -231,6 +231,8 @@ class Session:
         Name of the service that an anycast session asks for.
     klass : int
         Priority class, 1 first.
+    delay_cost : float
+        What a second of one request's delay costs whoever waits, currency/s; where nobody said, 1: prices are seconds.
     arrivals : ArrivalLaw
         When its packets come.
     tokens : float
@@ -254,6 +256,7 @@ class Session:
     work: float = 1.0
     service: str = ""
     klass: int = 1
+    delay_cost: float = 1.0
     arrivals: ArrivalLaw = field(default_factory=ArrivalLaw)
     tokens: float = 1.0
     value: float = math.inf

@@ -21,6 +21,7 @@ from pricing.joint.equilibrium import decide_selfish, decide_tolled
 from pricing.joint.iteration import resume, step
 from pricing.joint.optimum import decide_optimum, optimum
 from pricing.network import Allocation, Network
+from pricing.priority.publish import publishing
 from pricing.problem import Evaluation, evaluate, problem_of
 from pricing.shortest import decide_equal, decide_shortest
 from pricing.values import Certificate, Decision, FloatArray, Loads, Prices
@@ -39,13 +40,15 @@ class Policy:
     """A way of deciding: its name, what it does in one line, and the functions that do it.
 
     `resume(network, allocation, offered)` is the state with which it goes on from an allocation that another has made,
-    such as what a failure left of its own.
+    such as what a failure left of its own. A policy that wants rates `raw` gets them as they were last measured, and
+    smooths them itself; others get steady estimates.
     """
 
     name: str
     summary: str
     decide: Decide
     resume: Resume = _afresh
+    raw: bool = False
 
 
 POLICIES: dict[str, Policy] = {
@@ -61,6 +64,16 @@ POLICIES: dict[str, Policy] = {
         ),
         Policy("user-equilibrium", "each session for itself: no route in use is slower than another", decide_selfish),
         Policy("tolled", "each session for itself, under the tolls that make this the optimum", decide_tolled),
+        Policy("priority", "users choose server and class at the classes' prices", publishing("priority"), raw=True),
+        Policy(
+            "one-price", "users choose servers, first come, first served, at a price", publishing("one-price"), raw=True
+        ),
+        Policy(
+            "free-access",
+            "users choose servers, first come, first served, for free",
+            publishing("free-access"),
+            raw=True,
+        ),
     )
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pricing.errors import ScenarioError, TopologyError
 from pricing.network import ArrivalLaw, Link, LinkKey, Network, Node, Server, Session, SizeLaw
+from pricing.priority.elastic import User
 from topologies import schema
 from topologies.checking import NAMED, Mended, did_you_mean, listed, money_problems, nearest
 from topologies.hosts.pcap import read_capture
@@ -180,6 +181,27 @@ class Assembly:
                 )
             sessions.append(self._session(name, source, destinations, part))
         return sessions
+
+    def users(self, network: Network) -> dict[str, User]:
+        """The users of the sessions."""
+        found: dict[str, User] = {}
+        at: dict[str, str] = {}
+        for name, part in sorted(self.form.users.items()):
+            where = f"users.{name}"
+            known = self._name(where, name, "session")
+            session = next((session for session in network.sessions if session.name == known), None)
+            if session is None:
+                continue
+            if session.kind != "anycast":
+                self.problems.append(f"{where}: its session asks for no service; accepted: users of a service")
+            if at.setdefault(session.source, name) != name:
+                self.problems.append(
+                    f"{where}: found a second user at {session.source}, first {at[session.source]}; "
+                    "accepted: one at each node"
+                )
+            rate = (part.rate or session.rate) / session.frame_bits
+            found[session.name] = User(part.value.said(), part.delay_cost, rate)
+        return found
 
     def _session(self, name: str, source: str, destinations: tuple[str, ...], part: schema.SessionPart) -> Session:
         defaults = self.form.defaults

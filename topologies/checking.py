@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from pricing.errors import ScenarioError
 from topologies import schema, units
 
-NAMED = ("nodes", "servers", "services", "sessions")
+NAMED = ("nodes", "servers", "services", "sessions", "users")
 """Keys that hold a mapping of names to parts."""
 
 LISTED = ("cables", "links")
@@ -128,7 +128,7 @@ def read(text: str, path: Path, what: str, form: Form[T]) -> tuple[Mended[T] | N
 
 def validated(data: dict[Any, Any], form: Form[T]) -> tuple[Mended[T] | None, list[str]]:
     """The form as far as it can be had, and every problem of its parts."""
-    absent: dict[str, Any] = {"servers": {}, "services": {}}
+    absent: dict[str, Any] = {"servers": {}, "services": {}, "users": {}}
     known = {
         key: list(map(str, part)) for key in form.named if isinstance(part := data.get(key, absent.get(key)), dict)
     }
@@ -222,7 +222,7 @@ def _accepted(loc: tuple[int | str, ...], form: Form[T]) -> tuple[type[schema.Pa
         rest = rest[1:]
     if rest == ["[key]"]:
         return part, f"{schema.NAME_ACCEPTED}, in quotes where YAML reads it as something else"
-    if rest[:1] in (["size"], ["arrivals"]) and len(rest) > 1:
+    if rest[:1] in (["size"], ["arrivals"], ["value"]) and len(rest) > 1:
         part, rest = schema.PARTS[str(rest[0])], rest[1:]
     described = schema.keys(part).get(str(rest[0])) if rest else None
     return part, described or f"a mapping of {', '.join(schema.keys(part))}"

@@ -11,7 +11,8 @@ Nodes, links, servers and sessions are sorted by name: the order in the file mak
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from pricing.errors import ScenarioError
 from pricing.network import ArrivalLaw, Link, Network, Session, SizeLaw
+from pricing.priority.elastic import Group, User, expanded
 from topologies import schema, units
 from topologies.assembly import Assembly
 from topologies.checking import SCENARIO, content, did_you_mean, read
@@ -46,6 +48,12 @@ class Scenario:
     control : Control
     path : Path
         The file it was read from.
+    users : mapping of session name to User
+        Sessions whose requests answer to prices, where the policy has any.
+    classes : int
+        Priority classes that users choose from.
+    groups : tuple of Group
+        The users in a network of their options; empty before `elastic` has made it.
     """
 
     name: str
@@ -54,6 +62,9 @@ class Scenario:
     network: Network
     control: Control
     path: Path
+    users: Mapping[str, User] = field(default_factory=dict)
+    classes: int = 2
+    groups: tuple[Group, ...] = ()
 
 
 def names() -> tuple[str, ...]:
@@ -104,12 +115,30 @@ def parse(text: str, path: Path) -> Scenario:
     if mended is not None:
         assembly = Assembly(mended, path.parent)
         network = assembly.network()
+        users = assembly.users(network) if network else {}
         problems += assembly.problems
     if problems or mended is None or network is None:
         raise ScenarioError(str(path), problems)
     form = mended.form
     control = Control(form.control.tick, form.control.slots)
-    return Scenario(form.name, form.title, form.provenance, network, control, path)
+    return Scenario(form.name, form.title, form.provenance, network, control, path, users, form.classes)
+
+
+def elastic(scenario: Scenario) -> Scenario:
+    """The scenario in which users choose: its sessions are their options, `SESSION.SERVER.CLASS`.
+
+    Raises
+    ------
+    ScenarioError
+        When nobody is a user, or a session beside them is none.
+    """
+    names, users = [session.name for session in scenario.network.sessions], scenario.users
+    without = [name for name in names if name not in users]
+    if without:
+        accepted = "accepted: a value and a delay_cost for each session, under 'users'"
+        raise ScenarioError(scenario.name, [f"users: found none for {', '.join(without)}; {accepted}"])
+    network, groups = expanded(scenario.network, users, scenario.classes)
+    return replace(scenario, network=network, groups=groups)
 
 
 def json_schema() -> dict[str, Any]:
@@ -155,6 +184,7 @@ def as_form(scenario: Scenario) -> dict[str, Any]:
         },
         "services": {name: {"servers": servers} for name, servers in services.items()},
         "sessions": {session.name: _session(session, network.currency) for session in network.sessions},
+        **({"users": _users(scenario), "classes": scenario.classes} if scenario.users else {}),
         "control": {"tick": units.show(scenario.control.tick, "delay"), "slots": scenario.control.slots},
     }
 
@@ -199,6 +229,18 @@ def _sizes(law: SizeLaw) -> dict[str, Any]:
     if law.law == "points":
         return {"law": law.law, "points": [[units.show(size, "bytes"), weight] for size, weight in law.points]}
     return {"law": law.law, **{key: units.show(getattr(law, key), "bytes") for key in ("mean", "low", "high")}}
+
+
+def _users(scenario: Scenario) -> dict[str, Any]:
+    bits = {session.name: session.frame_bits for session in scenario.network.sessions}
+    return {
+        name: {
+            "value": dict(user.value),
+            "delay_cost": user.delay_cost,
+            "rate": units.show(user.rate * bits[name], "capacity"),
+        }
+        for name, user in scenario.users.items()
+    }
 
 
 def _arrivals(law: ArrivalLaw) -> dict[str, Any]:

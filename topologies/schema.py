@@ -23,6 +23,8 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, core_schema
 
+from pricing.errors import WardropError
+from pricing.priority.values import value_of
 from pricing.soundness import GROUPS
 from topologies import units
 from topologies.links import MOST_CLASSES, not_emulated
@@ -305,6 +307,41 @@ class SessionPart(Part):
         return self
 
 
+class ValuePart(Part):
+    """What requests are worth to a user."""
+
+    law: Literal["quadratic", "log", "isoelastic", "table"] = Field(
+        description="quadratic (a, b), log (a, s), isoelastic (a, e) or table (rates, values)"
+    )
+    a: float | None = Field(default=None, description="a number above 0")
+    b: float | None = Field(default=None, description="a number above 0")
+    s: float | None = Field(default=None, description="a number above 0")
+    e: float | None = Field(default=None, description="a number above 1")
+    rates: list[float] | None = Field(default=None, description="a list of requests/s, two or more")
+    values: list[float] | None = Field(default=None, description="a list of currency/s, as many as rates")
+
+    @model_validator(mode="after")
+    def _concave(self) -> ValuePart:
+        try:
+            value_of(self.said())
+        except WardropError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def said(self) -> dict[str, Any]:
+        """The law and its numbers."""
+        return self.model_dump(exclude_none=True)
+
+
+class UserPart(Part):
+    """A user who decides, request by request, whether to send it, to which server, and in which class."""
+
+    value: ValuePart = Field(description="a mapping: law and its numbers; currency/s of requests/s")
+    delay_cost: float = Field(gt=0, description="a number above 0: currency a second of one request's delay")
+    rate: BitRate | None = Field(default=None, description=f"what comes up, {BIT_RATE}; the session's by default")
+    stand_in: ClassVar[Mapping[str, Any]] = {"delay_cost": 1.0, "value": {"law": "quadratic", "a": 1.0, "b": 1.0}}
+
+
 class DefaultsPart(Part):
     """What links and sessions have unless they say otherwise."""
 
@@ -357,6 +394,15 @@ class ScenarioPart(Part):
         description="a mapping of names to sessions (source, service, destination or destinations, rate), one or more",
         json_schema_extra=NAMES,
     )
+    users: dict[str, UserPart] = Field(
+        default={}, description="a mapping of sessions' names to their users (value, delay_cost)"
+    )
+    classes: int = Field(
+        default=2,
+        ge=1,
+        le=MOST_CLASSES,
+        description=f"priority classes that users choose from, from 1 to {MOST_CLASSES}, what DSCP tells",
+    )
     defaults: DefaultsPart = Field(
         default=DefaultsPart(), description="a mapping: queue, delivers, size, flows, response, work"
     )
@@ -371,6 +417,8 @@ PARTS: Mapping[str, type[Part]] = {
     "servers": ServerPart,
     "services": ServicePart,
     "sessions": SessionPart,
+    "users": UserPart,
+    "value": ValuePart,
     "size": SizePart,
     "arrivals": ArrivalsPart,
     "defaults": DefaultsPart,

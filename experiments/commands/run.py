@@ -141,7 +141,8 @@ def run_scenario(
     from pricing.own import named
     from topologies import scenario as scenarios
 
-    chosen, policy = scenarios.load(scenario, load), named(policy).name
+    policy = named(policy).name
+    chosen = as_carried(scenarios.load(scenario, load), [policy])
     options = replace(options_of(framework, metrics, openflow, tick, wait, token, pcap), recording=recording)
     try:
         if cli:
@@ -193,6 +194,28 @@ def options_of(
     return Options(framework, metrics, openflow, tick, wait, token, pcap=pcap)
 
 
+def as_carried(chosen: Scenario, policies: list[str]) -> Scenario:
+    """The scenario that these policies run on: where users choose, its sessions are their options.
+
+    Raises
+    ------
+    WardropError
+        When some of the policies let users choose and others do not, for then requests are not the same.
+    """
+    from pricing.priority.publish import REGIMES
+    from topologies.scenario import elastic
+
+    chosen_by_users = [policy for policy in policies if policy in REGIMES]
+    if not chosen_by_users:
+        return chosen
+    if len(chosen_by_users) < len(policies):
+        raise WardropError(
+            f"--policy {','.join(policies)}: {', '.join(REGIMES)} let users choose what is sent, the others do not; "
+            "runs of either kind are accepted"
+        )
+    return elastic(chosen)
+
+
 @contextmanager
 def _page(scenario: Scenario, address: str | None, token: str | None = None) -> Iterator[Feed]:
     """Serve the live page for the length of the block, where one is wanted, and say in a line where."""
@@ -226,6 +249,7 @@ def _validate(
     if not duration > 0:
         raise WardropError(f"--duration {duration:g}: a number of seconds above 0 is accepted")
     chosen = scenarios.load(name, load)
+    chosen = as_carried(chosen, policies)
     least_top_utilization(chosen.network)  # demand beyond capacity has no steady state to measure
     policies = [named(policy).name for policy in policies]
     if not policies:

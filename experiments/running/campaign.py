@@ -24,6 +24,8 @@ from experiments.running.machine import BAD_SHARE, bad_seconds
 from experiments.running.phase import PhaseLog, Traffic, watched
 from pricing.network import Network
 from pricing.own import is_own
+from pricing.priority.elastic import Group
+from pricing.priority.publish import REGIMES
 from topologies.capture import Capture, Captures
 from topologies.emulation import Emulation
 from topologies.links import as_emulated
@@ -35,7 +37,7 @@ from topologies.turns import turn
 OPEN_END_S = 3600.0
 """Length of the traffic of a network that is kept up (ours)."""
 
-ITERATES = frozenset({"joint-distributed"})
+ITERATES = frozenset({"joint-distributed", *REGIMES})
 """Policies that go a round a tick, and so take a while to settle."""
 
 SETTLE_ITERATING_S, SETTLE_S = 60.0, 15.0
@@ -99,6 +101,7 @@ class Campaign:
     progress: Progress
     history: list[dict[str, Any]] = field(default_factory=list)
     captures: list[Capture] = field(default_factory=list)
+    groups: tuple[Group, ...] = ()
     _phases: int = 0
 
     @property
@@ -125,7 +128,7 @@ class Campaign:
         self._phases += 1
         folder = self.testbed.directory / f"phase-{self._phases}"
         folder.mkdir()
-        return Traffic(self.emulation, folder)
+        return Traffic(self.emulation, folder, self.groups)
 
     def run_once(self, policy: str, title: str, seed: int, settle: float, measure: float) -> PhaseLog:
         """Run one phase, shown as `title`, however quiet the machine is."""
@@ -225,7 +228,7 @@ def campaign(
                 history = controller.wait_ready()
                 with Captures(emulation, options.pcap) if options.pcap else nullcontext() as captures:
                     files = captures.files if captures else []
-                    yield Campaign(network, testbed, emulation, controller, progress, history, files)
+                    yield Campaign(network, testbed, emulation, controller, progress, history, files, scenario.groups)
             finally:
                 controller.stop()
 

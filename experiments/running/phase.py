@@ -20,8 +20,9 @@ from experiments.running.machine import Second, Watch
 from experiments.running.queues import QueueLog, QueueWatch
 from pricing.errors import EmulationError
 from pricing.network import Network
+from pricing.priority.elastic import Group
 from topologies.emulation import Emulation
-from topologies.hosts.configs import sending, serving, showing
+from topologies.hosts.configs import sending, serving, showing, using
 from topologies.hosts.logs import Log, load
 from topologies.hosts.start import Program, stop
 from topologies.plant import Plant
@@ -69,6 +70,8 @@ class PhaseLog:
         Pages that curl fetched, by the server that sent them; 'failed' for those that did not come.
     switch_drops : int
         Packets that switches dropped in the phase, by the counters of their ports.
+    chosen : mapping of user name to HostLog
+        What became of every request that came up; empty where nobody chooses.
     """
 
     policy: str
@@ -85,6 +88,7 @@ class PhaseLog:
     served: Mapping[str, HostLog]
     pages: Mapping[str, int]
     switch_drops: int
+    chosen: Mapping[str, HostLog] = field(default_factory=dict)
 
     @property
     def window(self) -> tuple[float, float]:
@@ -101,10 +105,13 @@ class Traffic:
     emulation : Emulation
     folder : Path
         Where configurations and logs of the phase go, inside the testbed's directory.
+    groups : sequence of Group
+        Users who choose among the sessions; without any, each session has a sender.
     """
 
     emulation: Emulation
     folder: Path
+    groups: Sequence[Group] = ()
     _servers: dict[str, Program] = field(default_factory=dict)
     _senders: dict[str, Program] = field(default_factory=dict)
     _pages: list[Program] = field(default_factory=list)
@@ -134,8 +141,14 @@ class Traffic:
 
     def start_senders(self, seed: int, settle: float, measure: float) -> float:
         """Start a sender for each session, and when all are ready, their traffic: the Unix time of its beginning."""
-        for name, (host, config) in sending(self.network, self.plant, self.folder, seed, settle, measure).items():
-            self._senders[name] = self._start("sender", host, config, name)
+        network, plant, folder = self.network, self.plant, self.folder
+        module = "user" if self.groups else "sender"
+        if self.groups:
+            asked = using(network, plant, self.groups, folder, seed, settle, measure)
+        else:
+            asked = sending(network, plant, folder, seed, settle, measure)
+        for name, (host, config) in asked.items():
+            self._senders[name] = self._start(module, host, config, name)
         for sender in self._senders.values():
             sender.wait_ready(END_TIMEOUT_S)
         start = time.time() + START_DELAY_S
@@ -187,12 +200,17 @@ class Traffic:
     def logs(self) -> tuple[dict[str, HostLog], dict[str, HostLog], dict[str, HostLog]]:
         """Requests and answers by session, and what was served by server."""
         try:
-            requests = {name: load(self.folder / f"sender-{name}.requests.npy") for name in self._senders}
-            answers = {name: load(self.folder / f"sender-{name}.answers.npy") for name in self._senders}
+            names = [session.name for session in self.network.sessions]
+            requests = {name: load(self.folder / f"sender-{name}.requests.npy") for name in names}
+            answers = {name: load(self.folder / f"sender-{name}.answers.npy") for name in names}
             served = {name: load(self.folder / f"server-{name}.npy") for name in self._servers}
         except OSError as error:
             raise EmulationError(f"a host process was ended before it wrote its log: {error.filename}") from error
         return requests, answers, served
+
+    def chosen(self) -> dict[str, HostLog]:
+        """What became of every request that came up, by user."""
+        return {group.name: load(self.folder / f"user-{group.name}.npy") for group in self.groups}
 
     @property
     def pages(self) -> dict[str, int]:
@@ -252,6 +270,7 @@ def watched(
         served=served,
         pages=traffic.pages,
         switch_drops=switch_drops(run) - dropped_before,
+        chosen=traffic.chosen(),
     )
 
 

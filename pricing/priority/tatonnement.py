@@ -110,12 +110,20 @@ def _shares(economy: Economy, x: FloatArray) -> FloatArray:
 
 
 def _simplices(economy: Economy, points: FloatArray) -> FloatArray:
-    """The nearest shares, from 0 and adding up to 1 in each service, by sorting."""
+    """The nearest shares in each service."""
     nearest = np.empty_like(points)
     for s in range(len(economy.services)):
         mine = economy.owner == s
-        ordered = np.sort(points[mine])[::-1]
-        over = (np.cumsum(ordered) - 1) / np.arange(1, len(ordered) + 1)
-        level = over[np.flatnonzero(ordered > over)[-1]]
-        nearest[mine] = np.maximum(points[mine] - level, 0.0)
+        nearest[mine] = nearest_shares(points[mine])
     return nearest
+
+
+def nearest_shares(points: FloatArray) -> FloatArray:
+    """The shares nearest to `points`, from 0 and adding up to 1, by sorting; O(n log n).
+
+    >>> nearest_shares(np.array([0.9, 0.3, -1.0])).round(12).tolist()
+    [0.8, 0.2, 0.0]
+    """
+    ordered = np.sort(points)[::-1]
+    over = (np.cumsum(ordered) - 1) / np.arange(1, len(ordered) + 1)
+    return np.asarray(np.maximum(points - over[np.flatnonzero(ordered > over)[-1]], 0.0))

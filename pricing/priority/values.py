@@ -12,8 +12,9 @@ Numbers in, numbers out; `checked` looks at a function of your own.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -222,6 +223,32 @@ def table(rates: ArrayLike, values: ArrayLike) -> Table:
     knots, marginals = np.append(x, meet), np.append(slopes, chords)
     order = np.argsort(knots)
     return Table(knots[order], marginals[order])
+
+
+def value_of(law: Mapping[str, Any]) -> Value:
+    """The value that a mapping says: `law` and its numbers, as in `{"law": "quadratic", "a": 4, "b": 0.01}`.
+
+    Raises
+    ------
+    WardropError
+        When there is no such law, its numbers are others, or it is not concave.
+    """
+    numbers = {name: number for name, number in law.items() if name != "law"}
+    wanted = LAWS.get(str(law.get("law")))
+    if wanted is None or numbers.keys() != set(wanted[1]):
+        accepted = "; ".join(f"{name} with {', '.join(needs)}" for name, (_, needs) in LAWS.items())
+        raise WardropError(f"value {dict(law)}: {accepted} are accepted")
+    value: Value = wanted[0](**numbers)
+    return value
+
+
+LAWS: Mapping[str, tuple[Callable[..., Value], tuple[str, ...]]] = {
+    "quadratic": (Quadratic, ("a", "b")),
+    "log": (Log, ("a", "s")),
+    "isoelastic": (Isoelastic, ("a", "e")),
+    "table": (table, ("rates", "values")),
+}
+"""Values by name, each with its numbers."""
 
 
 def checked(value: Value, largest: float, what: str = "value") -> Value:

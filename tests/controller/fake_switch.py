@@ -40,6 +40,7 @@ NEEDS = {
     "ipv4_src": ("eth_type", 0x0800),
     "ipv4_dst": ("eth_type", 0x0800),
     "ip_proto": ("eth_type", 0x0800),
+    "ip_dscp": ("eth_type", 0x0800),
     "arp_op": ("eth_type", 0x0806),
     "arp_spa": ("eth_type", 0x0806),
     "arp_tpa": ("eth_type", 0x0806),

@@ -20,6 +20,7 @@ from controller.measure import Measured
 from controller.metrics import METRICS, Declared, Exporter
 from pricing.outage import NOTHING, Outage
 from pricing.policy import POLICIES
+from pricing.priority.publish import published
 from pricing.problem import evaluate
 
 pytestmark = needed
@@ -34,6 +35,8 @@ UNITS = {
     "s": {"seconds"},
     "s a bit/bit": {"seconds"},
     "1": {"", "ratio"},
+    "currency": {""},
+    "currency/s": {""},
 }
 """A unit as the README writes it, and as OpenMetrics does."""
 
@@ -49,7 +52,14 @@ def line(outage: Outage, policy: str) -> dict[str, Any]:
     ages = [np.full(len(things), 0.5) for things in (SQUARE.links, SQUARE.servers, SQUARE.sessions)]
     state = replace(state, measured=Measured(loads, *ages, loads.offered, carried), carried=carried, seen=loads)
     state, verdict = tick.judge(fabric, state)
-    return {**tick.describe(fabric, state), **verdict, "dropped": {"h-a": {"label": 3}}}
+    told = tick.published_values(published(SQUARE, state.decision.allocation, np.full(len(carried), 100.0), None))
+    return {
+        **tick.describe(fabric, state),
+        **verdict,
+        **told,
+        "dropped": {"h-a": {"label": 3}},
+        "remarked": {"h-a": 2},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +106,7 @@ def test_every_metric_arrives_with_type_help_and_unit(server: Prometheus) -> Non
 def bound(metric: Declared) -> int:
     """Most series that the topology allows a metric: a route is a path without circles, and a server."""
     things = {"src": len(SQUARE.links), "dst": 1, "server": len(SQUARE.servers), "session": len(SQUARE.sessions)}
+    things |= {"machine": things["src"] + things["server"], "class": 1}
     routes = {
         "route": 2 * len(SQUARE.servers),
         "policy": 1,

@@ -49,8 +49,9 @@ def fields() -> dict[str, bool]:
         step = {"cables": "[]", "links": "[]", "defaults": "", "control": ""}.get(key, ".NAME")
         for inner, part in schema.PARTS[key].model_fields.items():
             name = f"{key}{step}.{part.alias or inner}"
-            if inner in ("size", "arrivals"):
-                found |= {f"{name}.{law}": False for law in schema.PARTS[inner].model_fields}
+            if inner in ("size", "arrivals") or (key, inner) == ("users", "value"):
+                laws = schema.PARTS[inner].model_fields
+                found |= {f"{name}.{law}": field.is_required() for law, field in laws.items()}
             else:
                 found[name] = part.is_required()
     return found

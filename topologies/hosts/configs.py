@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pricing.network import Network
+from pricing.priority.elastic import Group
 from topologies.links import classes_of, tos
 from topologies.plant import Plant
 
@@ -101,6 +102,56 @@ def sending(
         )
         for index, session in enumerate(network.sessions)
     }
+
+
+def using(
+    network: Network, plant: Plant, groups: Sequence[Group], folder: Path, seed: int, settle: float, measure: float
+) -> dict[str, tuple[str, Config]]:
+    """Host and configuration of `topologies.hosts.user` by user; they are told later when to start.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `user-NAME.npy` goes, and what a sender writes, for each option.
+    settle, measure : float
+        Lengths of the two segments, s.
+    """
+    classes = classes_of(network)
+    found: dict[str, tuple[str, Config]] = {}
+    for number, group in enumerate(groups):
+        sessions = [network.sessions[network.session_index[name]] for name in group.options]
+        first = sessions[0]
+        host = plant.host_at(first.source)
+        options = [
+            {
+                "session": network.session_index[session.name],
+                "name": session.name,
+                "address": plant.address(session),
+                "tos": tos(session.klass, classes),
+            }
+            for session in sessions
+        ]
+        config = {
+            "session": number,
+            "seed": seed,
+            "address": plant.address(first),
+            "rate": group.user.rate,
+            "size": asdict(first.size),
+            "flows": first.flows,
+            "arrivals": asdict(first.arrivals),
+            "start": None,
+            "settle": settle,
+            "measure": measure,
+            "log": str(folder / f"user-{group.name}"),
+            "options": options,
+            "value": dict(group.user.value),
+            "delay_cost": group.user.delay_cost,
+            "begin": [session.packet_rate for session in sessions],
+            "host": plant.hosts[host].ip,
+            "folder": str(folder),
+        }
+        found[group.name] = host, config
+    return found
 
 
 def _service(network: Network, plant: Plant, server: str) -> str:

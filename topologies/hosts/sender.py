@@ -31,9 +31,10 @@ import sys
 import time
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +173,9 @@ def schedule(traffic: Traffic) -> Log:
     return np.concatenate(segments)
 
 
+T = TypeVar("T", bound=Traffic)
+
+
 @dataclass(frozen=True)
 class Pace:
     """How drawn times become real ones: `drawn` falls on `real` (both ns), and time goes `factor` times as fast."""
@@ -202,8 +206,9 @@ class Sender:
         self.errors: Counter[str] = Counter()
         self.stopping = False
         self.pace = Pace()
-        self.sockets = [self._socket(FLOW_PORT + flow) for flow in range(traffic.flows)]
+        self.sockets = self.make_sockets()
         self.by_descriptor: dict[int, socket.socket | None] = {sock.fileno(): sock for sock in self.sockets}
+        self.heard: dict[int, Callable[[bytes], None]] = {}
         self.poller = select.epoll()
         for descriptor in self.by_descriptor:
             self.poller.register(descriptor, select.EPOLLIN)
@@ -212,6 +217,12 @@ class Sender:
         """Follow the factors that come as lines from a pipe."""
         self.by_descriptor[descriptor] = None
         self.poller.register(descriptor, select.EPOLLIN)
+
+    def listen_to(self, sock: socket.socket, hear: Callable[[bytes], None]) -> None:
+        """Hand every datagram of a socket on."""
+        self.by_descriptor[sock.fileno()] = sock
+        self.heard[sock.fileno()] = hear
+        self.poller.register(sock.fileno(), select.EPOLLIN)
 
     def begin(self, start: float) -> None:
         """Make every request due so much later; for traffic that was drawn before its start was known."""
@@ -241,17 +252,24 @@ class Sender:
         """End early: a signal handler."""
         self.stopping = True
 
-    def _socket(self, port: int) -> socket.socket:
-        """A flow's socket, connected: sessions of one host share their ports and differ in where they send."""
-        sock = stamped_socket("", port, shared=True)
-        if self.traffic.tos:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, self.traffic.tos)
-        sock.connect((self.traffic.address, SERVICE_PORT))
-        return sock
+    def make_sockets(self) -> list[socket.socket]:
+        """A flow's socket each, connected: sessions of one host share their ports and differ in where they send."""
+        found = []
+        for flow in range(self.traffic.flows):
+            sock = stamped_socket("", FLOW_PORT + flow, shared=True)
+            if self.traffic.tos:
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, self.traffic.tos)
+            sock.connect((self.traffic.address, SERVICE_PORT))
+            found.append(sock)
+        return found
+
+    def emit(self, index: int, seq: int, flow: int, payload: memoryview, now: int) -> bool:  # noqa: ARG002
+        """Send a request that is due; whether its socket took it."""
+        HEADER.pack_into(payload, 0, self.traffic.session, flow, seq, now)
+        return self.send(lambda: self.sockets[flow].send(payload))
 
     def _send_all(self) -> None:
-        payload = bytearray(max(2048, int(self.requests["size"].max(initial=0))))
-        view, sent, session = memoryview(payload), self.sent, self.traffic.session
+        view, sent = memoryview(bytearray(max(2048, int(self.requests["size"].max(initial=0))))), self.sent
         columns = (self.requests[name].tolist() for name in ("seq", "flow", "size", "due"))
         for index, (seq, flow, size, drawn) in enumerate(zip(*columns, strict=True)):
             due = self._wait_for(drawn)
@@ -261,8 +279,7 @@ class Sender:
                 self.requests["due"][index] = due
             while (now := time.time_ns()) < due:
                 pass
-            HEADER.pack_into(payload, 0, session, flow, seq, now)
-            if self._send(self.sockets[flow], view[:size]):
+            if self.emit(index, seq, flow, view[:size], now):
                 sent[index] = now
 
     def _wait_for(self, drawn: int) -> int:
@@ -279,11 +296,11 @@ class Sender:
             self._read()
         return drawn
 
-    def _send(self, sock: socket.socket, payload: memoryview) -> bool:
+    def send(self, attempt: Callable[[], int]) -> bool:
         """Whether the socket took the packet; a connected socket first hands out the error of an earlier one."""
         for _ in range(2):
             try:
-                sock.send(payload)
+                attempt()
                 return True
             except OSError as error:
                 self.errors[errno.errorcode.get(error.errno or 0, str(error))] += 1
@@ -304,20 +321,31 @@ class Sender:
             if sock is None:
                 self._follow(descriptor)
             while sock is not None:
+                hear = self.heard.get(descriptor)
                 try:
-                    data, ancillary, _, _ = sock.recvmsg(ECHO.size, STAMP_SPACE)
+                    data, ancillary, _, _ = sock.recvmsg(2048 if hear else ECHO.size, STAMP_SPACE)
                 except BlockingIOError:
                     break
                 except OSError:  # the ICMP error of an earlier packet; the packet itself is missed by its answer
                     continue
-                if len(data) == ECHO.size:
-                    self.answers.extend((ECHO.unpack(data)[2], stamp(ancillary)))
+                if hear:
+                    hear(data)
+                elif len(data) == ECHO.size:
+                    self.answered(data, ancillary)
+
+    def answered(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> None:
+        """Note an answer."""
+        self.answers.extend((ECHO.unpack(data)[2], stamp(ancillary)))
+
+    def told(self, line: str) -> None:
+        """Follow a line of standard input: a factor."""
+        self.pace = self.pace.changed(float(line), time.time_ns())
 
     def _follow(self, descriptor: int) -> None:
-        """Take the last whole factor that was told; a pipe that is closed tells no more."""
-        lines = os.read(descriptor, 4096).split()
+        """Take the last whole line that was told; a pipe that is closed tells no more."""
+        lines = os.read(descriptor, 4096).decode().splitlines()
         if lines:
-            self.pace = self.pace.changed(float(lines[-1]), time.time_ns())
+            self.told(lines[-1])
         else:
             self.poller.unregister(descriptor)
 
@@ -342,11 +370,11 @@ class Sender:
         save(path.with_name(path.name + ".answers.npy"), answers, counts)
 
 
-def main(config: Path) -> int:
+def serve(config: Path, read: Callable[[Path], T], make: Callable[[T], Sender]) -> int:
     """Run the sender that the file `config` describes; the exit status."""
     try:
-        traffic = Traffic.read(config)
-        sender = Sender(traffic)
+        traffic = read(config)
+        sender = make(traffic)
         signal.signal(signal.SIGTERM, sender.stop)
         wake_on_time()
         go_first()
@@ -368,4 +396,4 @@ def main(config: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(serve(Path(sys.argv[1]), Traffic.read, Sender))

@@ -1,0 +1,52 @@
+"""Announcements: what each host is told of the prices of its sessions, as frames that its switch sends to it.
+
+The hosts' network has no way to the controller, so a datagram goes out as the switch's own packet, from the gateway's
+address to the host's. `pricing.priority.announcement` says what is in it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import struct
+from collections.abc import Iterator
+
+from controller.fabric import Fabric
+from controller.rules import GATEWAY_MAC
+from pricing.priority.announcement import PORT, Row, written
+from pricing.priority.publish import Published
+
+GATEWAY = "10.255.255.254"
+"""Address that announcements come from; no host has it."""
+
+CUT_OFF = (math.inf, 0.0)
+"""Price and time of a session that failures cut off."""
+
+_IP = struct.Struct("!BBHHHBBH4s4s")
+_UDP = struct.Struct("!HHHH")
+_WORDS = struct.Struct("!10H")
+
+
+def announcements(fabric: Fabric, found: Published, tick: int, time_ns: int) -> Iterator[tuple[str, int, bytes]]:
+    """(switch, port, frame) of what each host is told, hosts by name."""
+    rows: dict[str, list[Row]] = {}
+    told = dict(zip(found.sessions, zip(found.prices.tolist(), found.times.tolist(), strict=True), strict=True))
+    for index, session in enumerate(fabric.network.sessions):
+        row = Row(index, session.klass, *told.get(session.name, CUT_OFF))
+        rows.setdefault(fabric.plant.source(session), []).append(row)
+    for name in sorted(rows):
+        host = fabric.plant.hosts[name]
+        for datagram in written(tick, time_ns, rows[name]):
+            yield host.node, host.port, frame(host.mac, host.ip, datagram)
+
+
+def frame(mac: str, ip: str, payload: bytes) -> bytes:
+    """An Ethernet frame with a UDP datagram from the gateway to a host."""
+    ends = ipaddress.IPv4Address(GATEWAY).packed, ipaddress.IPv4Address(ip).packed
+    length = _IP.size + _UDP.size + len(payload)
+    bare = _IP.pack(0x45, 0, length, 0, 0, 64, 17, 0, *ends)
+    total = sum(_WORDS.unpack(bare))
+    total = (total & 0xFFFF) + (total >> 16)
+    head = _IP.pack(0x45, 0, length, 0, 0, 64, 17, ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF, *ends)
+    macs = bytes.fromhex((mac + GATEWAY_MAC).replace(":", ""))
+    return macs + b"\x08\x00" + head + _UDP.pack(PORT, PORT, _UDP.size + len(payload), 0) + payload
