@@ -35,6 +35,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--policy", default="joint-distributed", help="how to route: a name, or FILE.py:FUNCTION (default: %(default)s)"
     )
+    parser.add_argument(
+        "--laws", default="measured", help="where delay laws come from: mm1, scenario, measured or fitted (%(default)s)"
+    )
+    parser.add_argument("--exports", type=Path, metavar="DIR", help="where links and servers tell of themselves")
     parser.add_argument("--tick", type=float, default=1.0, metavar="S", help="seconds a tick (default: %(default)s)")
     parser.add_argument("--slots", type=int, default=512, metavar="N", help="hash slots (default: %(default)s)")
     parser.add_argument("--openflow", default="127.0.0.1:6653", metavar="HOST:PORT", help="where switches connect")
@@ -81,6 +85,7 @@ def run(options: argparse.Namespace) -> None:
     from controller.app import Controller, open_record, serve_control, set_up_log
     from controller.channel import Door, Refusals, tls
     from controller.fabric import Fabric
+    from controller.laws import law_name
     from controller.ledger import Ledger
     from controller.metrics import Exporter
     from controller.openflow import Switchboard
@@ -102,7 +107,16 @@ def run(options: argparse.Namespace) -> None:
     ledger = Ledger(options.record.with_name("labels.json"), fabric) if options.record else None
     recorder = Recorder(_opened(options.recording), fabric) if options.recording else None
     controller = Controller(
-        fabric, named(options.policy), switchboard, exporter, options.tick, record, recorder, ledger
+        fabric,
+        named(options.policy),
+        switchboard,
+        exporter,
+        options.tick,
+        record,
+        recorder,
+        ledger,
+        law_name(options.laws),
+        options.exports,
     )
 
     for number in (signal.SIGTERM, signal.SIGINT):

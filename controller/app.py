@@ -20,13 +20,16 @@ import structlog
 
 from controller import adopt, health, tick
 from controller.announce import announcements
+from controller.exports import exports
 from controller.fabric import Fabric
+from controller.laws import law_name
 from controller.ledger import Ledger
 from controller.metrics import Exporter
 from controller.openflow import Switchboard
 from controller.recording import Recorder
 from controller.tick import Inputs, Plan
 from pricing.errors import InstallError, MeasurementError, WardropError
+from pricing.learnt import LawName
 from pricing.outage import Outage
 from pricing.policy import Policy, get_policy
 from pricing.priority.publish import Published
@@ -54,6 +57,10 @@ class Controller:
         Keeps what each tick was told, so that it can be decided again.
     ledger : Ledger, optional
         Where the meaning of numbers outlives us; without it nothing can be adopted.
+    law : LawName
+        Where delay laws come from at the start; the control socket may change it.
+    told : Path, optional
+        Folder where links and servers tell of themselves.
     """
 
     def __init__(
@@ -66,6 +73,8 @@ class Controller:
         record: TextIO | None = None,
         recorder: Recorder | None = None,
         ledger: Ledger | None = None,
+        law: LawName = "scenario",
+        told: Path | None = None,
     ) -> None:
         self.fabric = fabric
         self.switchboard = switchboard
@@ -74,11 +83,12 @@ class Controller:
         self.record = record
         self.recorder = recorder
         self.ledger = ledger
-        self.wanted = policy
+        self.wanted, self.law = policy, law
+        self.told = told
         self.stopping = False
         self.line: dict[str, Any] = {}
         self.parts: dict[str, float] = {}
-        self.state = tick.first_state(fabric, policy)
+        self.state = tick.first_state(fabric, policy, law)
         self._unread: set[str] = set()
         self._said: str | None = None
         self._named: set[str] = set()
@@ -111,7 +121,7 @@ class Controller:
         adopted = self._adopt(arrived)
         known = (self.state.labels, self.state.deals) if adopted else None
         dead = frozenset(self.switchboard.dead)
-        rules, _ = self._carry_out(Inputs(self.wanted, dead, arrived=tuple(arrived), adopted=known))
+        rules, _ = self._carry_out(Inputs(self.wanted, dead, arrived=tuple(arrived), adopted=known, laws=self.law))
         self._record(began, rules, True, None)
         # What is alive now stays alive; collections need not walk through it in the middle of a tick.
         gc.collect()
@@ -145,7 +155,7 @@ class Controller:
         self._unread |= set(self.switchboard.arrived())
         self.switchboard.look(self._unread, self.period)
         dead, back = frozenset(self.switchboard.dead), tuple(sorted(self._unread))
-        inputs = Inputs(self.wanted, dead, counts, now, back)
+        inputs = Inputs(self.wanted, dead, counts, now, back, laws=self.law, exports=exports(self.told))
         self.state = tick.informed(self.fabric, self.state, inputs)
         try:
             rules, changed = self._carry_out(inputs)
@@ -250,12 +260,18 @@ class Controller:
                 except WardropError as error:
                     return {"error": str(error)}
                 return {"policy": name}
+            case {"laws": str(name)}:
+                try:
+                    self.law = law_name(name)
+                except WardropError as error:
+                    return {"error": str(error)}
+                return {"laws": name}
             case {"state": True}:
                 return self.line or {"error": "no tick yet; ask again when the switches are connected"}
             case {"stop": True}:
                 self.stop()
                 return {"stop": True}
-        return {"error": f"{request} is unknown; policy, state and stop are accepted"}
+        return {"error": f"{request} is unknown; policy, laws, state and stop are accepted"}
 
 
 def serve_control(path: Path, answer: Callable[[dict[str, Any]], dict[str, Any]], spawn: Callable[..., None]) -> None:

@@ -8,8 +8,9 @@ switches are asked for what they hold, at the start and when one returns, that i
 the changes, and says what was decided alone.
 
     {"recording": "wardrop-recording-1", "network": {...}, "plant": {...}, "slots": 512, "versions": {...}}
-    {"tick": 1, "policy": "joint", "now": 12.5, "dead": [["a", 2]], "arrived": [], "counts":
-     [["out", "a", 1, packets, octets, time], ...], "installed": true, "error": null, "digest": "..."}
+    {"tick": 1, "policy": "joint", "laws": "measured", "now": 12.5, "dead": [["a", 2]], "arrived": [], "counts":
+     [["out", "a", 1, packets, octets, time], ...], "exports": [["east", time, jobs, amount, squares, waiting], ...],
+     "installed": true, "error": null, "digest": "..."}
 
 `now` is null before the first counters: the first rules are installed at the nominal rates.
 """
@@ -25,8 +26,10 @@ from importlib.metadata import version
 from typing import Any, TextIO
 
 from controller import adopt, health, tick
+from controller.exports import Export
 from controller.fabric import Fabric
 from controller.labels import Labels, Path
+from controller.laws import law_name
 from controller.measure import Count
 from controller.plant import network_from_json, network_to_json, plant_from_json
 from controller.tick import Inputs, Plan
@@ -65,14 +68,15 @@ class Recorder:
     def tick(self, number: int, inputs: Inputs, plan: Plan | None, error: Exception | None) -> None:
         """One tick: what it was told, its plan where it had one, and what kept the plan from being in force."""
         counts = [[*key, count.packets, count.octets, count.time] for key, count in inputs.counts.items()]
-        told = {"tick": number, "policy": inputs.policy.name, "now": inputs.now, "dead": sorted(inputs.dead)}
+        told = {"tick": number, "policy": inputs.policy.name, "laws": inputs.laws, "now": inputs.now}
         came = {"installed": error is None, "error": type(error).__name__ if error else None}
         found = digest(plan, inputs) if plan else None
         adopted = None
         if inputs.adopted:
             labels, deals = inputs.adopted
             adopted = {"paths": [asdict(path) if path else None for path in labels.paths], "deals": dict(deals)}
-        heard = {"arrived": list(inputs.arrived), "adopted": adopted, "counts": counts}
+        heard = {"dead": sorted(inputs.dead), "arrived": list(inputs.arrived), "adopted": adopted, "counts": counts}
+        heard |= {"exports": [list(asdict(one).values()) for one in inputs.exports]}
         self._write({**told, **heard, **came, "digest": found})
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -175,7 +179,7 @@ def replayed(recording: Recording) -> Iterator[Replayed]:
 def _begun(fabric: Fabric, inputs: Inputs) -> tick.State:
     """The state before the first tick."""
     if inputs.adopted is None:
-        return tick.first_state(fabric, inputs.policy)
+        return tick.first_state(fabric, inputs.policy, inputs.laws)
     labels, deals = inputs.adopted
     return adopt.resumed(fabric, inputs.policy, labels, deals, health.outage(fabric, inputs.dead, {}))
 
@@ -191,6 +195,8 @@ def _inputs(line: dict[str, Any]) -> Inputs:
         if found := line["adopted"]:
             paths = [Path.read(path) if path else None for path in found["paths"]]
             known = Labels(tuple(paths)), {name: tuple(numbers) for name, numbers in found["deals"].items()}
-        return Inputs(get_policy(line["policy"]), dead, counts, line["now"], tuple(line["arrived"]), known)
+        heard = tuple(Export(*row) for row in line["exports"])
+        policy, law = get_policy(line["policy"]), law_name(line["laws"])
+        return Inputs(policy, dead, counts, line["now"], tuple(line["arrived"]), known, law, heard)
     except (KeyError, TypeError, ValueError) as error:
         raise MeasurementError(f"not a tick of a recording: {type(error).__name__} {error}") from error

@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from controller import demand, health
+from controller import demand, health, laws
 from controller.compile import compile_rules
 from controller.demand import Demand
+from controller.exports import Export
 from controller.fabric import Fabric
 from controller.hashing import UDP, slots_of
 from controller.labels import REFUSED, Labels
+from controller.laws import Laws
 from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, read, remarked
 from controller.plant import FLOW_PORT, SERVICE_PORT
 from controller.retire import Use, observe
@@ -31,6 +33,7 @@ from pricing.admission import LIMIT, admitted
 from pricing.errors import WardropError
 from pricing.joint.certificate import certify, certify_loads
 from pricing.joint.optimum import optimum
+from pricing.learnt import LawName
 from pricing.network import Allocation, Network
 from pricing.outage import NOTHING, Outage, Remains
 from pricing.policy import Policy, nominal_loads
@@ -70,6 +73,8 @@ class State:
         Slots of sessions whose split cannot come out within a point of what was decided: too heavy, heaviest first.
     seen : Loads, optional
         Measured loads, smoothed over some five ticks; none before all links and servers were measured.
+    laws : Laws
+        The delay laws in force, and what they are learnt from.
     use : Use
         Which numbers are in use, which may be retired, which may be given again.
     """
@@ -81,6 +86,7 @@ class State:
     installed: RuleSet
     meter: Meter
     demand: Demand
+    laws: Laws
     measured: Measured | None = None
     decision: Decision | None = None
     carried: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
@@ -129,6 +135,10 @@ class Inputs:
         Switches that are to be asked for what they hold, because they connected since.
     adopted : pair of Labels and deals, optional
         What another controller left in force, at the start.
+    laws : LawName
+        Where delay laws are to come from.
+    exports : tuple of Export
+        What links and servers tell of themselves.
     """
 
     policy: Policy
@@ -137,22 +147,33 @@ class Inputs:
     now: float | None = None
     arrived: tuple[str, ...] = ()
     adopted: tuple[Labels, Mapping[str, tuple[int, ...]]] | None = None
+    laws: LawName = "scenario"
+    exports: tuple[Export, ...] = ()
 
 
 def informed(fabric: Fabric, state: State, inputs: Inputs) -> State:
     """The state after what a tick is told, before it decides; never fails."""
+    state = replace(state, laws=laws.chosen(fabric, state.laws, inputs.laws))
     if inputs.now is not None:
-        state = learn(fabric, state, inputs.counts, inputs.now, inputs.dead)
+        state = learn(fabric, state, inputs.counts, inputs.now, inputs.dead, inputs.exports)
     return state if inputs.policy is state.policy else with_policy(state, inputs.policy)
 
 
-def first_state(fabric: Fabric, policy: Policy) -> State:
+def first_state(fabric: Fabric, policy: Policy, law: LawName = "scenario") -> State:
     """Before the first tick: nothing installed, nothing measured, sessions taken to offer their nominal rates."""
-    return State(0, policy, Labels(), {}, {}, EMPTY, demand.nominal(fabric.network))
+    network = fabric.network
+    return State(0, policy, Labels(), {}, {}, EMPTY, demand.nominal(network), laws.first_laws(network, law))
 
 
-def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[health.Port] = frozenset()) -> State:
-    """The state after new counters, and with `dead` ports; loads that were never measured are those of the model."""
+def learn(
+    fabric: Fabric,
+    state: State,
+    counts: Counts,
+    now: float,
+    dead: Set[health.Port] = frozenset(),
+    exports: tuple[Export, ...] = (),
+) -> State:
+    """The state after new counters and exports, and with `dead` ports; what was never measured is as in the model."""
     meter = read(state.meter, counts)
     measured = Reader(fabric, state.labels, meter, now).measured(lambda: _assumed(fabric.network, state.decision))
     last = state.demand.time if math.isfinite(state.demand.time) else -math.inf
@@ -171,6 +192,7 @@ def learn(fabric: Fabric, state: State, counts: Counts, now: float, dead: Set[he
         meter=meter,
         measured=measured,
         demand=demand.learn(fabric.network, state.demand, measured.loads.offered, fresh, now),
+        laws=laws.learn(fabric, state.laws, state.meter, meter, exports, now),
         carried=carried,
         seen=_smoothed(state.seen, measured),
         silences=health.silences(fabric, state.silences, meter, dead),
@@ -193,8 +215,8 @@ def _smoothed(seen: Loads | None, measured: Measured) -> Loads | None:
     now = measured.loads
     if seen is None:
         return now
-    links, servers = seen.links, seen.servers
-    return Loads(links + SMOOTHING * (now.links - links), servers + SMOOTHING * (now.servers - servers), now.offered)
+    pairs = ((seen.links, now.links), (seen.servers, now.servers), (seen.offered, now.offered))
+    return Loads(*(old + SMOOTHING * (new - old) for old, new in pairs))
 
 
 def plan(fabric: Fabric, state: State) -> Plan:
@@ -214,7 +236,8 @@ def plan(fabric: Fabric, state: State) -> Plan:
     fits, served = parts_served(left, state)
     loads = left.loads(loads)
     loads = replace(loads, offered=loads.offered * fits)
-    decision = state.policy.decide(left.network, loads, state.decision.state if state.decision else None)
+    memory = state.decision.state if state.decision else None
+    decision = state.policy.decide(laws.under(left, state.laws), loads, memory)
     parts = {session.name: float(part) for session, part in zip(left.network.sessions, served, strict=True)}
     allocation = left.completed(decision.allocation, state.decision.allocation if state.decision else None)
     paths = fabric.under(state.outage).paths(allocation)
@@ -294,8 +317,9 @@ def with_outage(fabric: Fabric, state: State, outage: Outage) -> State:
         allocation = left.surviving(decision.allocation)
         loads = left.loads(state.measured.loads) if state.measured else nominal_loads(left.network, allocation)
         offered = state.offered[left.sessions]
-        prices = problem_of(left.network).prices(joined(loads))
-        memory = state.policy.resume(left.network, allocation, offered)
+        priced = laws.under(left, state.laws)
+        prices = problem_of(priced).prices(joined(loads))
+        memory = state.policy.resume(priced, allocation, offered)
         decision = Decision(prices, left.completed(allocation, decision.allocation), memory)
     return replace(state, outage=outage, decision=decision, best=None)
 
@@ -324,23 +348,32 @@ def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]
     witness, left = None, fabric.under(state.outage).remains
     served = [state.served.get(session.name, 1.0) for session in left.network.sessions]
     offered = state.offered[left.sessions] * np.array(served)
+    priced = laws.under(left, state.laws)
     try:
-        best = optimum(left.network, offered, state.best)
+        best = optimum(priced, offered, state.best)
     except WardropError:  # demand beyond capacity has no optimum
         pass
     else:
         witness = best.allocation
         verdict = verdict | {"optimum": finite(best.certificate.primal)}
-    certificate = certify(left.network, left.restricted(state.decision.allocation), offered, witness)
-    if state.seen is not None:
+    certificate = certify(priced, left.restricted(state.decision.allocation), offered, witness)
+    if state.seen is not None and _flows(state):
         bound = verdict["optimum"] if verdict["optimum"] is not None else -math.inf
-        running = certify_loads(left.network, replace(left.loads(state.seen), offered=offered), bound)
+        seen = left.loads(state.seen)
+        running = certify_loads(priced, replace(seen, offered=seen.offered * served), bound)
         verdict |= {"running_gap": finite(running.gap), "running_residual": finite(running.wardrop_residual)}
     return replace(state, best=witness), verdict | {
         "gap": finite(certificate.gap),
         "kkt_residual": finite(certificate.kkt_residual),
         "objective": finite(certificate.primal),
     }
+
+
+def _flows(state: State) -> bool:
+    """Whether traffic flows now: when it has ended, smoothed loads tell of what was."""
+    if state.measured is None or state.seen is None:
+        return False
+    return bool(state.measured.loads.offered.sum() > SMOOTHING * state.seen.offered.sum())
 
 
 def finite(value: float) -> float | None:
@@ -354,7 +387,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
     if decision is None:
         return {"tick": state.tick, "policy": state.policy.name}
     left = fabric.under(state.outage).remains
-    model = evaluate(left.network, left.restricted(decision.allocation), state.offered[left.sessions])
+    model = evaluate(laws.under(left, state.laws), left.restricted(decision.allocation), state.offered[left.sessions])
     link_delays, server_delays = left.widened(model.link_delays, model.server_delays)
     link_prices, server_prices = left.widened(decision.prices.links, decision.prices.servers)
     loads = measured.loads if measured else evaluate(network, decision.allocation, state.offered).loads
@@ -374,6 +407,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
     return {
         "tick": state.tick,
         "policy": state.policy.name,
+        "laws": state.laws.name,
         "offered": dict(zip(names, loads.offered.tolist(), strict=True)),
         "delivered": {n: finite(x) for n, x in zip(names, measured.delivered, strict=True)} if measured else {},
         "links": rows(loads.links, [link.capacity for link in network.links], link_prices, link_delays, link_ages),

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Literal
@@ -347,6 +348,9 @@ class Network:
         Whether it must hang together; what failures leave of a network need not.
     currency : str
         In which fees, costs and values are; empty where there are none.
+    jobs : tuple of (mean, scv)
+        Of the jobs that each resource serves, links first: what was learnt of them (`pricing.learnt`). Empty where the
+        sessions' own laws say.
 
     Raises
     ------
@@ -362,6 +366,7 @@ class Network:
     sessions: tuple[Session, ...]
     whole: bool = True
     currency: str = ""
+    jobs: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         problems = list(problems_of(self))
@@ -370,7 +375,8 @@ class Network:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.name, self.nodes, self.links, self.servers, self.sessions, self.whole, self.currency))
+        parts = self.name, self.nodes, self.links, self.servers, self.sessions, self.whole, self.currency, self.jobs
+        return hash(parts)
 
     def __hash__(self) -> int:
         return self._hash
@@ -378,6 +384,17 @@ class Network:
     def __getstate__(self) -> dict[str, object]:
         """The fields: hashes of strings differ from process to process."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    def with_jobs(self, jobs: tuple[tuple[float, float], ...]) -> Network:
+        """The same network with other jobs; it was checked already, and is not again."""
+        made = copy(self)
+        made.__dict__.update(jobs=jobs)
+        return made
+
+    @cached_property
+    def plain(self) -> Network:
+        """The same network with the jobs of its sessions: what has nothing to do with delay laws is kept for it."""
+        return self.with_jobs(()) if self.jobs else self
 
     @cached_property
     def link_index(self) -> dict[LinkKey, int]:

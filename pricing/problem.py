@@ -13,7 +13,8 @@ so that the sum divided by the offered bit/s is a mean delay in seconds. This is
 in place of private access paths: sessions share links, and each link's cost appears once.
 
 Jobs of all sessions mix at a resource; a link's law takes the moments of the frames as sent, requests and answers by
-their packet rates; a server's those of the work of the sessions that may use it.
+their packet rates; a server's those of the work of the sessions that may use it. Where a network has jobs of its own,
+which were learnt (`pricing.learnt`), the laws take those.
 """
 
 from __future__ import annotations
@@ -73,16 +74,25 @@ class Problem:
     def laws(self) -> PollaczekKhinchine:
         """The delay laws of all resources."""
         links, servers = self.network.links, self.network.servers
-        frame = self._frame_moments()
-        jobs = [frame] * len(links) + [self._work_moments(server.name, server.scv) for server in servers]
-        first, second = np.array(jobs).reshape(-1, 2).T
+        size, scv = self._jobs
         return PollaczekKhinchine(
             capacity=self.capacity,
-            size=first,
-            scv=second / first**2 - 1,
+            size=size,
+            scv=scv,
             sojourn=np.array([link.delivers == "sojourn" for link in links] + [True] * len(servers)),
             propagation=np.array([link.propagation for link in links] + [0.0] * len(servers)),
         )
+
+    @cached_property
+    def _jobs(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and squared coefficient of variation of each resource's jobs: what was learnt, or what sessions say."""
+        if self.network.jobs:
+            size, scv = np.array(self.network.jobs).T
+            return size, scv
+        frame, servers = self._frame_moments(), self.network.servers
+        jobs = [frame] * self.link_count + [self._work_moments(server.name, server.scv) for server in servers]
+        first, second = np.array(jobs).reshape(-1, 2).T
+        return first, second / first**2 - 1
 
     def _users(self, server: str | None = None) -> list[tuple[Session, float]]:
         """Sessions (of a server) with their packet rates; equal ones where nothing is offered."""
@@ -129,8 +139,9 @@ class Problem:
 
     @cached_property
     def _usages(self) -> dict[Route, tuple[IntArray, FloatArray]]:
-        """What `usage` has found: the same few routes are asked for at every tick."""
-        return {}
+        """What `usage` has found: the same few routes are asked for at every tick, whatever the laws."""
+        plain = self.network.plain
+        return {} if plain is self.network else problem_of(plain)._usages
 
     def _usage(self, route: Route) -> tuple[IntArray, FloatArray]:
         network = self.network

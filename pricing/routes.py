@@ -40,8 +40,12 @@ Ends = dict[str, tuple[tuple[str, int], ...]]
 """For each node at which a session may end: (server's name, its resource's index), ("", -1) for unicast."""
 
 
-@lru_cache(maxsize=64)
 def _steps(network: Network, answered: bool) -> Steps:
+    return _steps_of(network.plain, answered)
+
+
+@lru_cache(maxsize=64)
+def _steps_of(network: Network, answered: bool) -> Steps:
     index = network.link_index
     found: dict[str, list[tuple[str, int, int]]] = {node.name: [] for node in network.nodes}
     for (src, dst), i in sorted(index.items()):
@@ -221,7 +225,6 @@ def equal_routes(network: Network, session: Session) -> tuple[tuple[Route, float
     return tuple((route, weight / total) for route, weight in found)
 
 
-@lru_cache(maxsize=1 << 14)
 def nearest_routes(network: Network, session: Session, count: int) -> tuple[Route, ...]:
     """The `count` shortest simple routes of a session to each of its destinations, shortest first (Yen).
 
@@ -229,6 +232,11 @@ def nearest_routes(network: Network, session: Session, count: int) -> tuple[Rout
     """
     if session.kind == "multicast":
         return (shortest_tree(network, session),)
+    return _nearest_routes(network.plain, session, count)
+
+
+@lru_cache(maxsize=1 << 14)
+def _nearest_routes(network: Network, session: Session, count: int) -> tuple[Route, ...]:
     problem = problem_of(network)
     length = lengths(problem)
     graph: nx.DiGraph[str] = nx.DiGraph()

@@ -15,9 +15,13 @@ from pricing.routes import equal_routes, shortest_routes
 from pricing.values import Decision, Loads
 
 
-@lru_cache(maxsize=32)
 def shortest_path(network: Network) -> Allocation:
     """Each session on its shortest route."""
+    return _shortest_path(network.plain)
+
+
+@lru_cache(maxsize=32)
+def _shortest_path(network: Network) -> Allocation:
     routes = shortest_routes(network)
     return make_allocation(routes, [1.0] * len(routes))
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from experiments.observing.feed import Feed
     from experiments.running.campaign import Campaign, Options, Progress
     from experiments.running.live import LiveView
-    from experiments.running.phase import PhaseLog
+    from experiments.running.phase import PhaseLog, Setting
+    from pricing.network import Network
     from topologies.scenario import Scenario
 
 FrameworkOption = Annotated[str, typer.Option("--framework", metavar="F", help="os-ken or ryu.")]
@@ -38,6 +39,10 @@ WaitOption = Annotated[
     float, typer.Option("--wait", metavar="S", min=0.0, help="Seconds to wait while another run measures.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of arrivals, sizes and works.")]
+
+LawsOption = Annotated[
+    str, typer.Option("--laws", metavar="L", help="Delay laws that prices follow: mm1, scenario, measured or fitted.")
+]
 
 PageOption = Annotated[
     str, typer.Option("--page", metavar="HOST:PORT", help="Where the live page and its API are served.")
@@ -72,7 +77,7 @@ def demo(
     """Route an emulated Abilene by shortest path, then by price, and show that theory and packets agree."""
     found = _validate(
         "abilene",
-        ["shortest-path", "joint-distributed"],
+        settings_of("shortest-path,joint-distributed", "measured", None),
         duration,
         seed,
         None,
@@ -98,13 +103,21 @@ def validate(
     tick: TickOption = None,
     token: TokenOption = None,
     pcap: PcapOption = None,
+    laws: LawsOption = "measured",
+    without: Annotated[
+        str | None,
+        typer.Option("--without", metavar="A,B", help="Run the first policy also while the link A-B is down."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the report there too.")] = None,
     to: JsonOption = None,
 ) -> None:
-    """Run policies (P[,P2...]) on the same packets and hold what is measured against what theory predicts."""
-    policies = [name.strip() for name in policy.split(",") if name.strip()]
+    """Run policies (P[,P2...]) on the same packets and hold what is measured against what theory predicts.
+
+    With as many laws (L[,L2...]) as policies, each policy prices by its own.
+    """
+    settings = settings_of(policy, laws, without)
     found = _validate(
-        scenario, policies, duration, seed, load, options_of(framework, metrics, openflow, tick, wait, token, pcap)
+        scenario, settings, duration, seed, load, options_of(framework, metrics, openflow, tick, wait, token, pcap)
     )
     if out is None:
         from experiments.pages.report import table
@@ -126,6 +139,7 @@ def run_scenario(
     openflow: OpenflowOption = OPENFLOW,
     wait: WaitOption = 0.0,
     tick: TickOption = None,
+    laws: LawsOption = "measured",
     seed: SeedOption = 1,
     page: PageOption = PAGE,
     token: TokenOption = None,
@@ -135,6 +149,7 @@ def run_scenario(
     pcap: PcapOption = None,
 ) -> None:
     """Keep a scenario up, with its traffic, until Ctrl-C."""
+    from controller.laws import law_name
     from experiments.running.campaign import campaign
     from experiments.running.changes import Changes
     from experiments.running.live import LiveView
@@ -143,7 +158,8 @@ def run_scenario(
 
     policy = named(policy).name
     chosen = as_carried(scenarios.load(scenario, load), [policy])
-    options = replace(options_of(framework, metrics, openflow, tick, wait, token, pcap), recording=recording)
+    options = options_of(framework, metrics, openflow, tick, wait, token, pcap)
+    options = replace(options, recording=recording, laws=law_name(laws))
     try:
         if cli:
             with (
@@ -233,7 +249,7 @@ def _page(scenario: Scenario, address: str | None, token: str | None = None) -> 
 
 def _validate(
     name: str,
-    policies: list[str],
+    settings: list[Setting],
     duration: float,
     seed: int,
     load: float | None,
@@ -243,34 +259,79 @@ def _validate(
 ) -> dict[str, Any]:
     """Run the phases, with a page where one is wanted, and say what they showed."""
     from pricing.joint.feasible import least_top_utilization
-    from pricing.own import named
     from topologies import scenario as scenarios
 
     if not duration > 0:
         raise WardropError(f"--duration {duration:g}: a number of seconds above 0 is accepted")
     chosen = scenarios.load(name, load)
-    chosen = as_carried(chosen, policies)
-    least_top_utilization(chosen.network)  # demand beyond capacity has no steady state to measure
-    policies = [named(policy).name for policy in policies]
-    if not policies:
-        raise WardropError("--policy: none given; see `bin/wardrop list`")
+    chosen = as_carried(chosen, [setting.policy for setting in settings])
+    for failed in {setting.without for setting in settings}:  # demand beyond capacity has no steady state to measure
+        least_top_utilization(_without(chosen.network, failed))
     began = time.monotonic()
     with _page(chosen, page, token) as feed:
-        up, logs = _phases(chosen, policies, duration, seed, options, feed)
+        up, logs = _phases(chosen, settings, duration, seed, options, feed)
     return _account(chosen, up, logs, seed, options, began)
 
 
+def _without(network: Network, ends: tuple[str, ...]) -> Network:
+    """What is left of a network without a cable.
+
+    Raises
+    ------
+    WardropError
+        When there is no such cable, or a session needs it.
+    """
+    from pricing.outage import Outage, remains
+
+    if not ends:
+        return network
+    keys = frozenset((ends, ends[::-1])) & network.link_index.keys()
+    if not keys:
+        raise WardropError(f"--without {','.join(ends)}: there is no such link; the ends of one are accepted, A,B")
+    left = remains(network, Outage(frozenset((a, b) for a, b in keys)))
+    if left.stranded:
+        raise WardropError(f"--without {','.join(ends)}: it cuts off {', '.join(left.stranded)}")
+    return left.network
+
+
+def settings_of(policies: str, laws: str, without: str | None) -> list[Setting]:
+    """What is measured, phase by phase: P[,P2...] with L[,L2...], the first one also without a link.
+
+    Raises
+    ------
+    WardropError
+        When a name is unknown, or there are neither one nor as many laws as policies.
+    """
+    from controller.laws import law_name
+    from experiments.running.phase import Setting
+    from pricing.own import named
+
+    names = [named(name.strip()).name for name in policies.split(",") if name.strip()]
+    kinds = [law_name(name.strip()) for name in laws.split(",") if name.strip()]
+    if not names:
+        raise WardropError("--policy: none given; see `bin/wardrop list`")
+    if len(kinds) not in (1, len(names)):
+        raise WardropError(
+            f"--laws {laws}: found {len(kinds)}; one is accepted, or one for each of {len(names)} policies"
+        )
+    found = [Setting(name, kind) for name, kind in zip(names, kinds * (len(names) // len(kinds)), strict=True)]
+    if without:
+        ends = tuple(end.strip() for end in without.split(","))
+        found.insert(1, Setting(names[0], kinds[0], ends))
+    return found
+
+
 def _phases(
-    chosen: Scenario, policies: list[str], duration: float, seed: int, options: Options, feed: Feed
+    chosen: Scenario, settings: list[Setting], duration: float, seed: int, options: Options, feed: Feed
 ) -> tuple[Campaign, list[PhaseLog]]:
     from experiments.running.campaign import campaign, settling
     from experiments.running.live import LiveView
 
     with (
         LiveView(chosen.network, chosen.title) as view,
-        campaign(chosen, policies[0], options, _shown_in(view, feed)) as up,
+        campaign(chosen, settings[0].policy, options, _shown_in(view, feed)) as up,
     ):
-        return up, [up.run(policy, seed, settling(policy), duration) for policy in policies]
+        return up, [up.run(each, seed, settling(each.policy, each.laws), duration) for each in settings]
 
 
 def _account(

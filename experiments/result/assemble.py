@@ -147,7 +147,7 @@ class Account:
         certificate = certify(self.network, self.allocation, self.offered)
         quiet = self.window.quiet(self.requests.sent)
         return {
-            "policy": self.log.policy,
+            "policy": str(self.log.setting),
             "duration_s": self.log.measure,
             "sessions": [self._session(index) for index in range(len(self.network.sessions))],
             "links": [self._link(index) for index in range(len(self.network.links))],

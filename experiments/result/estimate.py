@@ -217,6 +217,19 @@ def paired(measured: FloatArray, predicted: FloatArray) -> Estimate:
     return mean(difference[np.isfinite(difference)])
 
 
+def ratio_of_pairs(upper: FloatArray, lower: FloatArray) -> Estimate:
+    """Ratio r of the means of two series of the same packets (n,), in order of time, where both are known.
+
+    The interval is that of the mean of upper - r lower, by the mean of lower: what both have in common is in neither.
+    """
+    known = np.isfinite(upper) & np.isfinite(lower)
+    above, below = upper[known], lower[known]
+    if not above.size or not below.mean():
+        return NOTHING
+    value = float(above.mean() / below.mean())
+    return Estimate(value, mean(above - value * below).ci95 / float(below.mean()), int(known.sum()))
+
+
 def verdict(
     measured: Estimate, expected: float, relative: float | None = None, absolute: float | None = None
 ) -> Verdict:

@@ -21,7 +21,8 @@ from typing import Any
 
 from experiments.running.controller_process import ControllerProcess
 from experiments.running.machine import BAD_SHARE, bad_seconds
-from experiments.running.phase import PhaseLog, Traffic, watched
+from experiments.running.phase import PhaseLog, Setting, Traffic, exports_in, watched
+from pricing.learnt import LawName
 from pricing.network import Network
 from pricing.own import is_own
 from pricing.priority.elastic import Group
@@ -68,6 +69,8 @@ class Options:
         What a scrape must carry, beyond the loopback.
     recording : Path, optional
         Where the controller keeps what each tick was told.
+    laws : LawName
+        Where delay laws come from.
     pcap : Path, optional
         Folder for captures of the packets (`topologies.capture`); without it nothing is captured.
     """
@@ -79,6 +82,7 @@ class Options:
     wait: float = 0.0
     token: str | None = None
     recording: Path | None = None
+    laws: LawName = "measured"
     pcap: Path | None = None
 
 
@@ -114,10 +118,10 @@ class Campaign:
         self.testbed.check()
         self.controller.check()
 
-    def run(self, policy: str, seed: int, settle: float, measure: float) -> PhaseLog:
+    def run(self, policy: str | Setting, seed: int, settle: float, measure: float) -> PhaseLog:
         """Run one phase under a policy; again, twice at most, while too many seconds were not quiet."""
         for attempt in range(1 + REPEATS):
-            title = policy if not attempt else f"{policy}, again: the machine was not quiet"
+            title = str(policy) if not attempt else f"{policy}, again: the machine was not quiet"
             log = self.run_once(policy, title, seed, settle, measure)
             if excluded_share(log) <= BAD_SHARE:
                 break
@@ -130,9 +134,11 @@ class Campaign:
         folder.mkdir()
         return Traffic(self.emulation, folder, self.groups)
 
-    def run_once(self, policy: str, title: str, seed: int, settle: float, measure: float) -> PhaseLog:
+    def run_once(self, policy: str | Setting, title: str, seed: int, settle: float, measure: float) -> PhaseLog:
         """Run one phase, shown as `title`, however quiet the machine is."""
-        self.controller.ask({"policy": policy})
+        setting = Setting(policy) if isinstance(policy, str) else policy
+        self.controller.ask({"laws": setting.laws})
+        self.controller.ask({"policy": setting.policy})
 
         def poll(elapsed: float, total: float) -> list[dict[str, Any]]:
             self.check()
@@ -142,7 +148,13 @@ class Campaign:
             return new
 
         traffic = self._traffic()
-        return watched(traffic, policy, seed, settle, measure, poll, tuple(self.history))
+        if setting.without:
+            self.emulation.fail_link(*setting.without)
+        try:
+            return watched(traffic, setting, seed, settle, measure, poll, tuple(self.history))
+        finally:
+            if setting.without:
+                self.emulation.heal_link(*setting.without)
 
     @contextmanager
     def traffic(self, seed: int) -> Iterator[Traffic]:
@@ -169,9 +181,10 @@ class Campaign:
             time.sleep(0.1)
 
 
-def settling(policy: str) -> float:
-    """Seconds that a policy is given before anything is measured."""
-    return SETTLE_ITERATING_S if policy in ITERATES or is_own(policy) else SETTLE_S
+def settling(policy: str, laws: LawName = "measured") -> float:
+    """Seconds that a policy, and laws that are fitted to waits, are given before anything is measured."""
+    slow = policy in ITERATES or is_own(policy) or laws == "fitted"
+    return SETTLE_ITERATING_S if slow else SETTLE_S
 
 
 def late_by_second(log: PhaseLog) -> list[dict[int, float]]:
@@ -248,6 +261,8 @@ def _arguments(scenario: Scenario, testbed: Testbed, policy: str, options: Optio
         "openflow": options.openflow,
         "metrics": options.metrics,
         "netns": testbed.name,
+        "laws": options.laws,
+        "exports": exports_in(testbed.directory),
         "framework": options.framework,
     }
     values |= {"recording": options.recording.absolute()} if options.recording else {}

@@ -19,6 +19,7 @@ from typing import Any
 from experiments.running.machine import Second, Watch
 from experiments.running.queues import QueueLog, QueueWatch
 from pricing.errors import EmulationError
+from pricing.learnt import LawName
 from pricing.network import Network
 from pricing.priority.elastic import Group
 from topologies.emulation import Emulation
@@ -44,12 +45,34 @@ HostLog = tuple[Log, dict[str, Any]]
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What is measured in a phase.
+
+    Parameters
+    ----------
+    policy : str
+    laws : LawName
+        Where the controller's delay laws come from.
+    without : pair of str
+        Ends of a cable that is failed meanwhile; empty for none.
+    """
+
+    policy: str
+    laws: LawName = "measured"
+    without: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        laws = "" if self.laws == "measured" else f", {self.laws} laws"
+        return self.policy + laws + (f" without {'-'.join(self.without)}" if self.without else "")
+
+
+@dataclass(frozen=True)
 class PhaseLog:
     """Everything that was seen in one phase.
 
     Parameters
     ----------
-    policy : str
+    setting : Setting
     seed : int
         Of the traffic.
     start : float
@@ -74,7 +97,7 @@ class PhaseLog:
         What became of every request that came up; empty where nobody chooses.
     """
 
-    policy: str
+    setting: Setting
     seed: int
     start: float
     settle: float
@@ -89,6 +112,11 @@ class PhaseLog:
     pages: Mapping[str, int]
     switch_drops: int
     chosen: Mapping[str, HostLog] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> str:
+        """Name of the policy."""
+        return self.setting.policy
 
     @property
     def window(self) -> tuple[float, float]:
@@ -132,7 +160,7 @@ class Traffic:
     def start_servers(self, seed: int) -> None:
         """Start the servers and their pages, and wait until each exports its load."""
         network, plant = self.network, self.plant
-        for host, config in serving(network, plant, self.folder, seed).items():
+        for host, config in serving(network, plant, self.folder, seed, exports_in(self.folder.parent)).items():
             self._servers[host] = self._start("server", host, config)
         for host, config in showing(network, plant).items():
             self._pages.append(self._start("web", host, config))
@@ -220,7 +248,7 @@ class Traffic:
 
 def watched(
     traffic: Traffic,
-    policy: str,
+    setting: Setting,
     seed: int,
     settle: float,
     measure: float,
@@ -245,7 +273,8 @@ def watched(
         start = traffic.start_senders(seed, settle, measure)
         total = settle + measure
         interfaces = [traffic.emulation.interfaces[link.key] for link in traffic.network.links]
-        with Watch() as machine, QueueWatch(interfaces) as queues:
+        told = exports_in(traffic.folder.parent) / "links.json"
+        with Watch() as machine, QueueWatch(interfaces, traffic.network.links, told) as queues:
             while time.time() < start + total + DRAIN_S or traffic.sending:
                 traffic.check()
                 records += poll(time.time() - start, total)
@@ -256,7 +285,7 @@ def watched(
         traffic.stop()
     requests, answers, served = traffic.logs()
     return PhaseLog(
-        policy=policy,
+        setting=setting,
         seed=seed,
         start=start,
         settle=settle,
@@ -272,6 +301,13 @@ def watched(
         switch_drops=switch_drops(run) - dropped_before,
         chosen=traffic.chosen(),
     )
+
+
+def exports_in(folder: Path) -> Path:
+    """Where links and servers tell the controller of themselves, in a run directory."""
+    found = folder / "exports"
+    found.mkdir(exist_ok=True)
+    return found
 
 
 def switch_drops(run: Callable[..., str]) -> int:

@@ -13,15 +13,20 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pricing.errors import EmulationError
+from pricing.network import Link
 from pricing.values import FloatArray
+from topologies.hosts.logs import replace
 
 PERIOD_S = 0.2
 """Time between two samples (ours)."""
+
+PER_SECOND = round(1 / PERIOD_S)
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,20 @@ class QueueLog:
 
 @dataclass
 class QueueWatch:
-    """Samples the root queues of the named interfaces while it is entered; call it inside the testbed's namespace."""
+    """Samples the root queues of the named interfaces while it is entered; call it inside the testbed's namespace.
+
+    Parameters
+    ----------
+    interfaces : sequence of str
+    links : sequence of Link
+        What the interfaces belong to, where it is to be told.
+    told : Path, optional
+        File for the controller, replaced every second (`controller.exports`): packets, bits, and their waits.
+    """
 
     interfaces: Sequence[str]
+    links: Sequence[Link] = ()
+    told: Path | None = None
     _samples: list[tuple[float, list[tuple[int, int, int, int]]]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -84,6 +100,27 @@ class QueueWatch:
         while not self._stop.wait(max(due - time.time(), 0.0)):
             self._samples.append((time.time(), self._ask()))
             due += PERIOD_S
+            if self.told and len(self._samples) % PER_SECOND == 1:
+                self._tell(self.told)
+
+    def _tell(self, path: Path) -> None:
+        """What passed in the last second, and what it waited: packets that wait, times the second."""
+        last = self._samples[-PER_SECOND - 1 :]
+        if len(last) <= PER_SECOND:
+            return
+        (begin, first), (end, now) = last[0], last[-1]
+        waits = np.array([[row[0] for row in rows] for _, rows in last[1:]]).mean(axis=0)
+        rows = [
+            {
+                "link": str(link),
+                "time": end,
+                "packets": (after[1] - before[1]) / (end - begin),
+                "load": (after[2] - before[2]) / (end - begin),
+                "waiting": wait,
+            }
+            for link, before, after, wait in zip(self.links, first, now, waits.tolist(), strict=True)
+        ]
+        replace(path, json.dumps(rows))
 
     def _ask(self) -> list[tuple[int, int, int, int]]:
         assert self._tc.stdin is not None

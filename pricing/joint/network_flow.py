@@ -180,9 +180,13 @@ def space_of_pairs(
     )
 
 
-@lru_cache(maxsize=32)
 def space_of_network(network: Network) -> RouteSpace:
     """All routes of a network's sessions: every service is a node of its own behind the servers that offer it."""
+    return _space_of_network(network.plain)
+
+
+@lru_cache(maxsize=32)
+def _space_of_network(network: Network) -> RouteSpace:
     problem = problem_of(network)
     number = {node.name: i for i, node in enumerate(network.nodes)}
     index = network.link_index

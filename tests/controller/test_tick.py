@@ -134,6 +134,11 @@ def test_the_gap_of_the_running_network_is_told_from_its_counters() -> None:
     verdict = tick.judge(fabric, state)[1]
     assert verdict["running_gap"] == pytest.approx(0.0, abs=0.01)
     assert verdict["running_residual"] == pytest.approx(0.0, abs=0.05)
+    over = {k: Count(count.packets, count.octets, 0.0) for k, count in counts.items()}
+    for second in range(4, 9):
+        ended = {k: Count(count.packets, count.octets, float(second)) for k, count in over.items()}
+        state = tick.learn(fabric, state, ended, float(second))  # type: ignore[arg-type]
+        assert tick.judge(fabric, state)[1]["running_gap"] is None, "nothing is offered any more"
 
 
 def test_the_record_says_what_was_installed_and_only_when_it_changed() -> None:

@@ -59,7 +59,7 @@ def test_graphviz_has_every_part_once() -> None:
 
 
 def test_graphviz_escapes_quotes_and_keeps_one_way_links() -> None:
-    one_way = load("braess")
+    one_way = parse(ONE_WAY, Path("one-way.yaml"))
     assert as_dot(one_way).count("dir=none") == 0
     quoted = parse(FORMATS[".yaml"](one_way).replace("title: ", "title: 'say \"so\"' # "), Path("q.yaml"))
     assert 'label="say \\"so\\"";' in as_dot(quoted)
@@ -72,4 +72,16 @@ def test_mermaid_goes_by_number_and_shows_names() -> None:
     assert len(number) == 6
     assert f'{number["Left"]} ---|"1.5 Mbit/s"| {number["Right"]}' in text
     assert f'{number["Right"]} -.->|"few, 0.7 Mbit/s"| {number["left"]}' in text
-    assert '-->|"10 Mbit/s"|' in as_mermaid(load("braess"))
+    assert '-->|"10 Mbit/s"|' in as_mermaid(parse(ONE_WAY, Path("one-way.yaml")))
+
+
+ONE_WAY = """
+name: one-way
+title: "One link"
+provenance: Wardrop's own.
+nodes: {A: {}, B: {}}
+links:
+  - {from: A, to: B, capacity: 10 Mbit/s}
+sessions:
+  all: {source: A, destination: B, rate: 1 Mbit/s}
+"""

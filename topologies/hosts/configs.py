@@ -18,15 +18,17 @@ SINK = {"capacity": 1.0, "scv": 0.0, "queue": 100_000}
 """Other sessions than anycast end at hosts that take every request in and answer at once: its work is none."""
 
 
-def serving(network: Network, plant: Plant, folder: Path, seed: int) -> dict[str, Config]:
+def serving(network: Network, plant: Plant, folder: Path, seed: int, exports: Path | None = None) -> dict[str, Config]:
     """Configuration of `topologies.hosts.server` by host: servers that are asked, then where other sessions end.
 
     Parameters
     ----------
     folder : Path
-        Where `server-HOST.npy` and `load-HOST.json` go.
+        Where `server-HOST.npy` goes.
     seed : int
         Of the requests' works.
+    exports : Path, optional
+        Where servers tell of themselves, `load-HOST.json`; the folder by default.
     """
     configs: dict[str, Config] = {}
     classes = classes_of(network)
@@ -41,7 +43,7 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int) -> dict[str
             "response_bits": [session.response_bits for session in network.sessions],
             "classes": classes,
             "log": str(folder / f"server-{host}"),
-            "load": str(folder / f"load-{host}.json"),
+            "load": str((exports or folder) / f"load-{host}.json"),
             "greet": plant.hosts[plant.host_at(network.sessions[0].source)].ip,
         }
 

@@ -61,9 +61,14 @@ def save(path: Path, log: Log, summary: dict[str, Any]) -> None:
 
 
 def save_summary(path: Path, summary: dict[str, Any]) -> None:
-    """Replace the JSON file at `path` in one step, so that a reader never meets half of it."""
+    """Replace the JSON file at `path`."""
+    replace(path, json.dumps(summary))
+
+
+def replace(path: Path, text: str) -> None:
+    """Replace the file at `path` in one step, so that a reader never meets half of it."""
     draft = path.with_name(path.name + ".part")
-    draft.write_text(json.dumps(summary))
+    draft.write_text(text)
     draft.replace(path)
 
 
