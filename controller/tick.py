@@ -424,6 +424,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
             for name, split in decision.allocation.splits.items()
         },
         "realised": realised(fabric, state),
+        "lost_in_extraction": dict(decision.lost),
         "outage": {"links": sorted(state.outage.links), "servers": sorted(state.outage.servers)},
         "stranded": list(left.stranded),
         "heavy": {name: len(state.unsplit.get(name, ())) for name in names},

@@ -20,6 +20,8 @@ from pricing.joint.certificate import certify
 from pricing.joint.equilibrium import decide_selfish, decide_tolled
 from pricing.joint.iteration import resume, step
 from pricing.joint.optimum import decide_optimum, optimum
+from pricing.multicast.epochs import DCNC, EGDCNC, EGDCNC_R, GDCNC, GDCNC_R, decide_universal
+from pricing.multicast.priced import decide_steiner
 from pricing.network import Allocation, Network
 from pricing.priority.publish import publishing
 from pricing.problem import Evaluation, evaluate, problem_of
@@ -74,6 +76,14 @@ POLICIES: dict[str, Policy] = {
             publishing("free-access"),
             raw=True,
         ),
+        Policy("edspa", "multicast: the union of the shortest paths to all destinations", decide_shortest),
+        Policy("steiner", "multicast: one tree a session, the cheapest beside all others", decide_steiner),
+        Policy("ucnc", "multicast: max-weight over whole trees, by virtual queues, an epoch a tick", decide_universal),
+        Policy("dcnc", "multicast: backpressure on copies made at the source, an epoch a tick", DCNC.decide),
+        Policy("gdcnc", "multicast: backpressure with all duplications, an epoch a tick", GDCNC.decide),
+        Policy("gdcnc-r", "multicast: backpressure with a tree's duplications, an epoch a tick", GDCNC_R.decide),
+        Policy("egdcnc", "multicast: backpressure with all duplications, biased by hops", EGDCNC.decide),
+        Policy("egdcnc-r", "multicast: backpressure with a tree's duplications, biased by hops", EGDCNC_R.decide),
     )
 }
 

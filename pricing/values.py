@@ -6,7 +6,8 @@ Arrays follow the network's order: `links[i]` belongs to `network.links[i]`, `se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,15 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy returns: the prices it saw, what it decided, and what it wants to see again next time."""
+    """What a policy returns: the prices it saw, what it decided, and what it wants to see again next time.
+
+    Parameters
+    ----------
+    lost : mapping of session name to ratio
+        Where flows were decided: the share of a session's that no route took (`pricing.multicast.extract`).
+    """
 
     prices: Prices
     allocation: Allocation
     state: Any = None
+    lost: Mapping[str, float] = field(default_factory=dict)

@@ -28,6 +28,9 @@ its parts where it is, when its level is above the sum of theirs, as many packet
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy as shallow
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -42,6 +45,9 @@ from pricing.multicast.simulate import Balance, Medium, Setting, Tally
 from pricing.multicast.status import Distance, Tree, trees
 from pricing.multicast.tables import Book, tabled
 from pricing.values import FloatArray
+
+Move = tuple[int, int, int]
+"""An edge of the layered graph, the status that a packet had, and the status of the copy that crossed."""
 
 MOST_FOR_ALL_CHOICES = 12
 """Destinations at which all duplications are still tried: 527,345 choices and 4,096 queues a vertex."""
@@ -165,8 +171,42 @@ class Queues:
             np.bincount(layered.tail, carried, len(layered.here)).astype(float), layered.blocked,
         )  # fmt: skip
         self._tables = self._write_tables()
+        self._counting = False
+        self._moves: dict[Move, float] = {}
         self._state = self._empty_state()
         self._packets = 0
+
+    def count_moves(self) -> None:
+        """Count from now on what moves; `moves` tells."""
+        self._counting = True
+        self._state = self._state._replace(moved=np.zeros((len(self._layered.tail), len(self._tables.sent))))
+
+    def moves(self) -> Mapping[Move, float]:
+        """What was moved since the last answer, normalised packets by edge and duplication, without local splits."""
+        self._settle()
+        told, self._moves = self._moves, {}
+        return told
+
+    def _settle(self) -> None:
+        """Take the counts over under names that outlive the tables."""
+        edges, choices = np.nonzero(self._state.moved)
+        statuses = np.searchsorted(self._tables.choice, choices, side="right") - 1
+        casts = np.searchsorted(self._tables.base, statuses, side="right") - 1
+        for e, c, x, k in zip(edges.tolist(), choices.tolist(), statuses.tolist(), casts.tolist(), strict=True):
+            q, s = int(self._tables.mask[x]), int(self._tables.mask[self._tables.base[k] + self._tables.sent[c]])
+            self._moves[e, q, s] = self._moves.get((e, q, s), 0.0) + float(self._state.moved[e, c])
+        self._state.moved[:] = 0.0
+
+    def entries(self, cast: int) -> tuple[int, ...]:
+        """Statuses as which each packet of a cast enters."""
+        return tuple(self._books[cast].entry)
+
+    def copy(self) -> Queues:
+        """The same queues once more, which go their own way from here."""
+        twin = shallow(self)
+        twin._state = deepcopy(self._state)
+        twin._books, twin._moves = deepcopy(self._books), self._moves.copy()
+        return twin
 
     def _write_tables(self) -> kernel.Tables:
         return tabled(self._layered, self._books, self._hops if self.eta else None)
@@ -181,11 +221,12 @@ class Queues:
         return kernel.State(
             np.zeros(cells), np.zeros(cells if self.eta else 0), np.zeros(cells),
             np.zeros(cells, dtype=np.int64), np.zeros(resources), np.zeros(resources),
-            np.zeros((resources, 4), dtype=np.int64),
+            np.zeros((resources, 5), dtype=np.int64),
             np.zeros((cells if self._tables.split.size else 0, 2), dtype=np.int64),
             np.zeros((casts, 64)), np.zeros(casts), np.array([-1, 0, 0, 0, 0, 0]),
             np.full((cells if follow else 0, 2), -1), np.zeros((0, 2), dtype=np.int64),
             np.zeros(0, dtype=np.int64), np.zeros((0, 64), dtype=np.int64),
+            np.zeros((len(self._layered.tail) if self._counting else 0, len(self._tables.sent))),
         )  # fmt: skip
 
     def _cells(self) -> int:
@@ -292,6 +333,7 @@ class Queues:
 
     def _rewrite(self, before: list[list[int]]) -> None:
         """New tables for books that had the masks `before`, and the queues as they were in their new places."""
+        self._settle()
         old, were = self._state, [self._rows(k, len(masks)) for k, masks in enumerate(before)]
         self._tables = self._write_tables()
         new = self._empty_state()

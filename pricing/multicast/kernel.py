@@ -70,7 +70,7 @@ class State(NamedTuple):
     touched: IntArray  # cells with something incoming
     carry: FloatArray  # (R,) capacity that whole packets left over
     weight: FloatArray  # (R,) largest weight, 0 when none is positive
-    chosen: IntArray  # (R, 4) edge or -1, status, sent, kept
+    chosen: IntArray  # (R, 5) edge or -1, status, sent, kept, choice
     splits: IntArray  # (cells, 2) vertex and status of the splits chosen
     delivered: FloatArray  # (K, 64)
     owed: FloatArray  # (K,) copies owed: sum of queue x size
@@ -79,6 +79,7 @@ class State(NamedTuple):
     copies: IntArray  # (copies, 2) next copy, packet
     born: IntArray  # (packets,) slot in which a packet entered
     delay: IntArray  # (packets, 64) slots, or -1
+    moved: FloatArray  # (E, choices) what each edge has moved by each choice; empty when nobody asks
 
 
 @_compiled
@@ -128,6 +129,7 @@ def choose(graph: Graph, tables: Tables, state: State, level: FloatArray, V: flo
                     if w > best:
                         best = w
                         chosen[r, 0], chosen[r, 1], chosen[r, 2], chosen[r, 3] = e, q, s, tables.kept[c]
+                        chosen[r, 4] = c
         state.weight[r] = best
     _choose_splits(graph, tables, state, level)
     return NOTHING, -1, -1
@@ -275,6 +277,8 @@ def move(
         if took < 0.0:
             return TWICE, scheduled, real
         real += graph.cost[r] * (took * graph.use[e])
+        if state.moved.size:
+            state.moved[e, state.chosen[r, 4]] += took
     for n in range(state.counts[SPLITS]):
         v, q = state.splits[n, 0], state.splits[n, 1]
         at = tables.base[graph.cast_of[v]] + q
