@@ -6,7 +6,7 @@ user=$(id -u)
 pythons="3.11 to 3.13"
 
 # What the emulation runs, and the package that brings it.
-tools=(mnexec:mininet ovs-vswitchd:openvswitch-switch ip:iproute2 tc:iproute2 ethtool:ethtool curl:curl ping:iputils-ping tcpdump:tcpdump)
+tools=(mnexec:mininet ovs-vswitchd:openvswitch-switch ip:iproute2 tc:iproute2 ethtool:ethtool curl:curl ping:iputils-ping tcpdump:tcpdump iperf3:iperf3)
 
 say() { printf 'wardrop: %s\n' "$*" >&2; }
 

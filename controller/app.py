@@ -34,7 +34,7 @@ from pricing.outage import Outage
 from pricing.policy import Policy, get_policy
 from pricing.priority.publish import Published
 
-CONNECT_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 60.0
 INSTALL_TIMEOUT_S = 10.0
 """Longest wait for one barrier; the first rules of a large network take a second or two."""
 
@@ -122,7 +122,7 @@ class Controller:
         known = (self.state.labels, self.state.deals) if adopted else None
         dead = frozenset(self.switchboard.dead)
         rules, _ = self._carry_out(Inputs(self.wanted, dead, arrived=tuple(arrived), adopted=known, laws=self.law))
-        self._record(began, rules, True, None)
+        self._record(began, rules, True, None, judged=False)
         # What is alive now stays alive; collections need not walk through it in the middle of a tick.
         gc.collect()
         gc.freeze()
@@ -225,14 +225,19 @@ class Controller:
             self._log.warning("outage", failed=str(outage), stranded=", ".join(stranded) or "no session")
         self.state = tick.with_outage(self.fabric, self.state, outage)
 
-    def _record(self, began: float, rules: int, changed: bool, error: Exception | None) -> None:
-        """Write a tick's line, count it, and say what went wrong if that is news."""
+    def _record(self, began: float, rules: int, changed: bool, error: Exception | None, judged: bool = True) -> None:
+        """Write a tick's line, count it, and say what went wrong if that is news.
+
+        The first line is not `judged`: the first optimum of a large network takes long, and somebody waits for us.
+        """
         installed = time.time()
         line: dict[str, Any] = {"time": installed, **tick.describe(self.fabric, self.state)}
+        verdict = tick.NO_VERDICT
         try:
-            self.state, verdict = tick.judge(self.fabric, self.state)
+            if judged:
+                self.state, verdict = tick.judge(self.fabric, self.state)
         except Exception as failure:  # an allocation that cannot be judged still carries packets
-            verdict, error = tick.NO_VERDICT, error or failure
+            error = error or failure
         took = time.monotonic() - began
         self.parts["judge"] = took - sum(self.parts.values())
         kind = type(error).__name__ if error else None

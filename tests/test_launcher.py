@@ -18,7 +18,7 @@ REAL = (
     "bash cat cp cut dirname env find flock getent grep id mkdir mv readlink rm setpriv sha256sum sort stat tee test "
     "touch true"
 )
-TOOLS = ("mnexec", "ovs-vswitchd", "ip", "tc", "ethtool", "curl", "ping", "tcpdump")
+TOOLS = ("mnexec", "ovs-vswitchd", "ip", "tc", "ethtool", "curl", "ping", "tcpdump", "iperf3")
 
 PYTHON = """#!/usr/bin/env bash
 echo "python $*" >>"$LOG"

@@ -16,6 +16,7 @@ from pricing.errors import ScenarioError, TopologyError
 from pricing.network import ArrivalLaw, Link, LinkKey, Network, Node, Server, Session, SizeLaw
 from pricing.priority.elastic import User
 from topologies import schema
+from topologies.background import Background
 from topologies.checking import NAMED, Mended, did_you_mean, listed, money_problems, nearest
 from topologies.hosts.pcap import read_capture
 
@@ -202,6 +203,27 @@ class Assembly:
             rate = (part.rate or session.rate) / session.frame_bits
             found[session.name] = User(part.value.said(), part.delay_cost, rate)
         return found
+
+    def background(self) -> tuple[Background, ...]:
+        """Traffic of no session, as far as its ends are there."""
+        asking = {(session.source, session.service) for session in self.form.sessions.values()}
+        found = []
+        for name, part in sorted(self.form.background.items()):
+            where = f"background.{name}"
+            source = self._name(f"{where}.source", part.source, "node")
+            what = "service" if part.service is not None else "node"
+            key = "service" if part.service is not None else "destination"
+            end = self._name(f"{where}.{key}", part.service or part.destination or "", what)
+            if part.service is not None and (source, end) not in asking and end in self.form.services:
+                self.problems.append(
+                    f"{where}: found no session from {source} to {end}; accepted: http where a session asks for the "
+                    "service from the same node, because pages take its routes"
+                )
+            if what == "node" and source == end and source in self.form.nodes:
+                self.problems.append(f"{where}: found {source!r} at both ends; accepted: two different nodes")
+            rate, payload = part.pages or part.rate or 0.0, int(part.payload or 1000)
+            found.append(Background(name, part.kind, source, end, rate, payload, part.streams or 1))
+        return tuple(found)
 
     def _session(self, name: str, source: str, destinations: tuple[str, ...], part: schema.SessionPart) -> Session:
         defaults = self.form.defaults

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from pricing.errors import ScenarioError
 from topologies import schema, units
 
-NAMED = ("nodes", "servers", "services", "sessions", "users")
+NAMED = ("nodes", "servers", "services", "sessions", "users", "background")
 """Keys that hold a mapping of names to parts."""
 
 LISTED = ("cables", "links")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +75,40 @@ class Cable(Link):  # type: ignore[misc]
 
 
 class Switch(OVSSwitch):  # type: ignore[misc]
-    """An Open vSwitch bridge of the testbed; Mininet's own checks of version and service do not apply."""
+    """An Open vSwitch bridge of the testbed; Mininet's own checks of version and service do not apply.
+
+    Its shell starts with the first command that somebody types: a hundred that nobody needs take seconds.
+    """
+
+    made = False
+
+    def __init__(self, name: str, **params: Any) -> None:
+        super().__init__(name, **params)
+        self.made = True
+
+    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802
+        """Nothing yet."""
+
+    def cmd(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command in its shell, as Mininet does; but not what sets `lo` up, which the testbed has done."""
+        if not self.made:
+            return ""
+        self._need_shell()
+        return super().cmd(*args, **kwargs)
+
+    def sendCmd(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
+        """Send a command to its shell, as Mininet does."""
+        self._need_shell()
+        super().sendCmd(*args, **kwargs)
+
+    def popen(self, *args: Any, **kwargs: Any) -> Any:
+        """Start a process where its shell is, as Mininet does."""
+        self._need_shell()
+        return super().popen(*args, **kwargs)
+
+    def _need_shell(self) -> None:
+        if self.shell is None:
+            super().startShell()
 
     @classmethod
     def setup(cls) -> None:
@@ -165,14 +199,18 @@ class Emulation:
         self.programs: list[Program] = []
         self.faults = Faults(wiring(self.plant), testbed.run)
         self._exits = ExitStack()
+        (testbed.directory / "plant.json").write_text(self.plant.to_json())
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
             Mininet.inited = True  # it would raise limits of the whole machine
             self.net = Mininet(build=False, controller=None, switch=Switch, link=Cable, intf=Interface)
             exits.callback(self._stop)
-            self._add_nodes()
-            self._make_interfaces()
+            with ThreadPoolExecutor(1) as aside:  # the kernel makes cables while shells of hosts start
+                cables = aside.submit(self._make_cables)
+                self._add_nodes()
+                cables.result()
+            self._make_host_cables()
             self._add_links()
             for name, host in self.plant.hosts.items():
                 self._configure_host(name, host)
@@ -180,7 +218,6 @@ class Emulation:
             self.net.start()
             self._group_bridges()
             self._shape()
-            (self.testbed.directory / "plant.json").write_text(self.plant.to_json())
             self._exits = exits.pop_all()
         return self
 
@@ -303,15 +340,18 @@ class Emulation:
         for name in self.plant.hosts:
             self.net.addHost(name, Host)
 
-    def _make_interfaces(self) -> None:
-        lines = [
-            f"link add {end} group {GROUP} type veth peer name {other}" for (end, _, _), (other, _, _) in self._cables()
-        ]
+    def _make_cables(self) -> None:
+        both = [(end, other) for (end, _, _), (other, _, _) in self._cables()]
+        lines = [f"link add {end} group {GROUP} type veth peer name {other}" for end, other in both]
+        lines += [f"link set {end} up" for pair in both for end in pair]
+        run("ip", "-batch", "-", text="".join(f"{line}\n" for line in lines), timeout=60.0)
+
+    def _make_host_cables(self) -> None:
+        lines = []
         for name, host in self.plant.hosts.items():
             end = switch_interface(self.plant, host.node, host.port)
             peer = f"name {host_interface(name)} address {host.mac} netns {self.net[name].pid}"
-            lines.append(f"link add {end} group {GROUP} type veth peer {peer}")
-        lines += [f"link set {end} up" for end, _, _ in self._switch_ends()]
+            lines += [f"link add {end} group {GROUP} type veth peer {peer}", f"link set {end} up"]
         run("ip", "-batch", "-", text="\n".join(lines) + "\n")
 
     def _add_links(self) -> None:

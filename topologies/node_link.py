@@ -2,7 +2,7 @@
 
 Nodes and edges carry SI numbers (`capacity` in bit/s, `delay` in s, `latitude` and `longitude` in degrees); an edge is
 a directed link. `graph` has what a graph has no place for, in the form of a scenario file: name, title, provenance,
-servers, services, sessions and control.
+servers, services, sessions, background and control.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pricing.errors import ScenarioError
 from topologies import units
 from topologies.scenario import Scenario, as_form, parse
 
-GRAPH = ("name", "title", "provenance", "currency", "servers", "services", "sessions", "control")
+GRAPH = ("name", "title", "provenance", "currency", "servers", "services", "sessions", "background", "control")
 """Parts of the form that go under `graph`."""
 
 

@@ -7,7 +7,7 @@ pure function of the network, so the same scenario gives the same switches, port
 |---|---|
 | dpid | nodes sorted by name, from 1 |
 | port | on each switch its neighbours sorted by name, from 1; then its hosts sorted by name |
-| host | `h-NODE` at each node where a session starts or ends; a server's host has the server's name |
+| host | `h-NODE` where a session or background traffic starts or, at a node, ends; a server's host has its name |
 | ip, mac | hosts sorted by (node, name), 10.0.x.y with y in 1..254; 02:00 and the address's four bytes |
 | service | sorted by name, 10.9.x.y likewise |
 """
@@ -144,10 +144,11 @@ def service_name(session: Session) -> str:
     return session.service or session.name
 
 
-def plan(network: Network) -> Plant:
+def plan(network: Network, places: Collection[str] = ()) -> Plant:
     """The deterministic numbering of a network, before any datapath or namespace is known.
 
-    The emulation fills in `datapath`, `netem` and `netns` with `dataclasses.replace`.
+    `places` are nodes that have a host too, though no session starts or ends there. The emulation fills in `datapath`,
+    `netem` and `netns` with `dataclasses.replace`.
 
     Notes
     -----
@@ -163,7 +164,7 @@ def plan(network: Network) -> Plant:
     }
     hosts: dict[str, HostPlant] = {}
     used = {name: len(switch.ports) for name, switch in switches.items()}
-    for node, name, role, sessions in sorted(_hosts(network)):
+    for node, name, role, sessions in sorted(_hosts(network, places)):
         used[node] += 1
         ip = _address("10.0", len(hosts))
         hosts[name] = HostPlant(node, used[node], ip, _mac(ip), role, sessions)
@@ -178,10 +179,10 @@ def plan(network: Network) -> Plant:
     )
 
 
-def _hosts(network: Network) -> list[tuple[str, str, Role, tuple[str, ...]]]:
+def _hosts(network: Network, places: Collection[str]) -> list[tuple[str, str, Role, tuple[str, ...]]]:
     """(node, host name, role, sessions) of every host, in no particular order."""
     starts: dict[str, list[str]] = {}
-    ends: dict[str, list[str]] = {}
+    ends: dict[str, list[str]] = {place: [] for place in places}
     serves: dict[str, list[str]] = {server.name: [] for server in network.servers}
     for session in network.sessions:
         starts.setdefault(session.source, []).append(session.name)

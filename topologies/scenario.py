@@ -24,6 +24,7 @@ from pricing.network import ArrivalLaw, Link, Network, Session, SizeLaw
 from pricing.priority.elastic import Group, User, expanded
 from topologies import schema, units
 from topologies.assembly import Assembly
+from topologies.background import Background
 from topologies.checking import SCENARIO, content, did_you_mean, read
 from topologies.families import LIBRARY, filled, split, template, usual_names
 
@@ -54,6 +55,8 @@ class Scenario:
         Priority classes that users choose from.
     groups : tuple of Group
         The users in a network of their options; empty before `elastic` has made it.
+    background : tuple of Background
+        Traffic of no session, sorted by name.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Scenario:
     users: Mapping[str, User] = field(default_factory=dict)
     classes: int = 2
     groups: tuple[Group, ...] = ()
+    background: tuple[Background, ...] = ()
 
 
 def names() -> tuple[str, ...]:
@@ -111,17 +115,20 @@ def parse(text: str, path: Path) -> Scenario:
         With every problem of the text.
     """
     mended, problems = read(text, path, "scenario", SCENARIO)
-    network = None
+    network, background = None, ()
     if mended is not None:
         assembly = Assembly(mended, path.parent)
         network = assembly.network()
         users = assembly.users(network) if network else {}
+        background = assembly.background()
         problems += assembly.problems
     if problems or mended is None or network is None:
         raise ScenarioError(str(path), problems)
     form = mended.form
     control = Control(form.control.tick, form.control.slots)
-    return Scenario(form.name, form.title, form.provenance, network, control, path, users, form.classes)
+    return Scenario(
+        form.name, form.title, form.provenance, network, control, path, users, form.classes, background=background
+    )
 
 
 def elastic(scenario: Scenario) -> Scenario:
@@ -185,6 +192,7 @@ def as_form(scenario: Scenario) -> dict[str, Any]:
         "services": {name: {"servers": servers} for name, servers in services.items()},
         "sessions": {session.name: _session(session, network.currency) for session in network.sessions},
         **({"users": _users(scenario), "classes": scenario.classes} if scenario.users else {}),
+        "background": {each.name: _background(each) for each in scenario.background},
         "control": {"tick": units.show(scenario.control.tick, "delay"), "slots": scenario.control.slots},
     }
 
@@ -222,6 +230,19 @@ def _session(session: Session, currency: str) -> dict[str, Any]:
         tokens=session.tokens if session.tokens != 1.0 else None,
         value=units.show_money(session.value, currency, "value"),
         limit=units.show(session.limit, "delay") if math.isfinite(session.limit) else None,
+    )
+
+
+def _background(each: Background) -> dict[str, Any]:
+    if each.kind == "http":
+        return {"kind": each.kind, "source": each.source, "service": each.destination, "pages": each.rate}
+    return _present(
+        kind=each.kind,
+        source=each.source,
+        destination=each.destination,
+        rate=units.show(each.rate, "capacity") if each.rate else None,
+        payload=units.show(each.payload, "bytes") if each.kind == "udp" else None,
+        streams=each.streams,
     )
 
 

@@ -342,6 +342,42 @@ class UserPart(Part):
     stand_in: ClassVar[Mapping[str, Any]] = {"delay_cost": 1.0, "value": {"law": "quadratic", "a": 1.0, "b": 1.0}}
 
 
+class BackgroundPart(Part):
+    """Traffic of no session."""
+
+    kind: Literal["tcp", "udp", "http"] = Field(description="tcp, udp or http")
+    source: str = Field(description="the name of the node where it starts")
+    destination: str | None = Field(default=None, description="the name of the node where tcp and udp go")
+    service: str | None = Field(default=None, description="the name of the service whose pages http fetches")
+    rate: BitRate | None = Field(default=None, description=f"payload of tcp and udp, {BIT_RATE}")
+    pages: float | None = Field(default=None, gt=0, le=1000, description="pages a second of http, above 0, to 1000")
+    payload: Bytes | None = Field(default=None, description="payload of each packet of udp, such as '1000 bytes'")
+    streams: int | None = Field(
+        default=None, ge=1, le=64, description="a whole number from 1 to 64: connections of tcp and udp side by side"
+    )
+    stand_in: ClassVar[Mapping[str, Any]] = {"kind": "tcp"}
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> BackgroundPart:
+        given = {key for key in self.model_fields_set if getattr(self, key) is not None} - {"kind", "source"}
+        needed, accepted = BACKGROUND_KEYS[self.kind]
+        if needed - given or given - needed - accepted:
+            found = ", ".join(sorted(given)) or "nothing else"
+            optional = f" and if you like {', '.join(sorted(accepted))}" if accepted else ""
+            raise ValueError(f"found {self.kind} with {found}; accepted: {', '.join(sorted(needed))}{optional}")
+        if self.payload is not None and not 16 <= self.payload <= 1472:
+            raise ValueError(f"found payload {self.payload:g}; accepted: from '16 bytes' to '1472 bytes'")
+        return self
+
+
+BACKGROUND_KEYS: Mapping[str, tuple[set[str], set[str]]] = {
+    "tcp": ({"destination"}, {"rate", "streams"}),
+    "udp": ({"destination", "rate"}, {"payload", "streams"}),
+    "http": ({"service", "pages"}, set()),
+}
+"""What each kind of background traffic needs beside its source, and what it may have."""
+
+
 class DefaultsPart(Part):
     """What links and sessions have unless they say otherwise."""
 
@@ -403,6 +439,11 @@ class ScenarioPart(Part):
         le=MOST_CLASSES,
         description=f"priority classes that users choose from, from 1 to {MOST_CLASSES}, what DSCP tells",
     )
+    background: dict[str, BackgroundPart] = Field(
+        default={},
+        description="a mapping of names to traffic of no session (kind, source, destination or service)",
+        json_schema_extra=NAMES,
+    )
     defaults: DefaultsPart = Field(
         default=DefaultsPart(), description="a mapping: queue, delivers, size, flows, response, work"
     )
@@ -419,6 +460,7 @@ PARTS: Mapping[str, type[Part]] = {
     "sessions": SessionPart,
     "users": UserPart,
     "value": ValuePart,
+    "background": BackgroundPart,
     "size": SizePart,
     "arrivals": ArrivalsPart,
     "defaults": DefaultsPart,

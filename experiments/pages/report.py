@@ -83,11 +83,25 @@ def findings(report: Part) -> list[str]:
     said = [verdict["verdict"] for run in runs for verdict in run["verdicts"]]
     if said:
         lines.append(f"Verdicts: {', '.join(f'{said.count(word)} {word}' for word in SYMBOLS if word in said)}.")
+    lines += [_told(stream, run) for run in runs for stream in run.get("background", [])]
     if not machine["netem"]:
         lines.append(f"{NO_NETEM[0].upper()}{NO_NETEM[1:]}.")
     if not machine.get("quiet", True):
         lines.append("The machine was not quiet, even after repetitions: do not rely on these delays.")
     return lines
+
+
+def _told(stream: Part, run: Part) -> str:
+    """What came of a stream of background traffic."""
+    scale, unit = (1.0, "pages/s") if stream["kind"] == "http" else (1e-6, "Mbit/s")
+
+    def amount(field: str) -> str:
+        return "unknown" if stream[field] is None else f"{scale * stream[field]:.3g}"
+
+    asked = "all that fits" if stream["asked"] is None else amount("asked")
+    said = f"; {stream['error']}" if stream.get("error") else ""
+    head = f"Background {stream['name']} ({stream['kind']}, {run['policy']}): "
+    return f"{head}asked {asked}, sent {amount('sent')}, received {amount('received')} {unit}{said}."
 
 
 def table(report: Part) -> Table:

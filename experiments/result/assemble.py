@@ -169,6 +169,7 @@ class Account:
             "queue_slope": measured.slope.as_json(),
             "losses": self.losses,
             "pages": dict(self.log.pages),
+            "background": [{"name": name, **told} for name, told in sorted(self.log.background.items())],
             "verdicts": [],
             "steal": _number(float(np.mean([second.steal for second in self.log.seconds] or [0.0]))),
             "excluded_s": float(len(self.window.excluded)),
@@ -303,7 +304,9 @@ class Account:
             "server queue": sum(summary["overflow"] for summary in served),
         }
         on_the_way = {place: places[place] for place in ("link queue", "switch", "socket")}
-        return places | {"unaccounted": unaccounted(sent + answered, taken + returned, on_the_way)}
+        missing = unaccounted(sent + answered, taken + returned, on_the_way)
+        # Queues and switches count packets of the background too, which nobody misses here.
+        return places | {"unaccounted": max(missing, 0) if self.log.background else missing}
 
 
 def binomial_error(weight: float, flows: int) -> float:

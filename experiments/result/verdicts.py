@@ -52,7 +52,15 @@ def verdicts(account: Account, baseline: Account | None = None, priced: bool = T
     if priced:
         found += _gaps(account)
     found.append(_tick(account))
-    return found
+    return [_beside(entry) for entry in found] if account.log.background else found
+
+
+def _beside(entry: dict[str, Any]) -> dict[str, Any]:
+    """A verdict of a phase with background traffic, of which the packet simulation does not know."""
+    if not entry["name"].endswith("the packet simulation"):
+        return entry
+    note = "; ".join(filter(None, ["background traffic, which is not simulated, was on the links", entry["note"]]))
+    return entry | {"verdict": "undecided", "note": note}
 
 
 def _entry(

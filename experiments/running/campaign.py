@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from pricing.network import Network
 from pricing.own import is_own
 from pricing.priority.elastic import Group
 from pricing.priority.publish import REGIMES
+from topologies.background import Background
 from topologies.capture import Capture, Captures
 from topologies.emulation import Emulation
 from topologies.links import as_emulated
@@ -106,6 +107,7 @@ class Campaign:
     history: list[dict[str, Any]] = field(default_factory=list)
     captures: list[Capture] = field(default_factory=list)
     groups: tuple[Group, ...] = ()
+    background: tuple[Background, ...] = ()
     _phases: int = 0
 
     @property
@@ -132,7 +134,7 @@ class Campaign:
         self._phases += 1
         folder = self.testbed.directory / f"phase-{self._phases}"
         folder.mkdir()
-        return Traffic(self.emulation, folder, self.groups)
+        return Traffic(self.emulation, folder, self.groups, self.background)
 
     def run_once(self, policy: str | Setting, title: str, seed: int, settle: float, measure: float) -> PhaseLog:
         """Run one phase, shown as `title`, however quiet the machine is."""
@@ -229,21 +231,23 @@ def campaign(
     say("testbed")
     with turn(options.wait, lambda other: say(f"waiting: {other}")), Testbed() as testbed:
         say("network")
-        plant = plan(scenario.network)
-        with Emulation(scenario.network, plant, testbed, openflow_port(options)) as emulation:
-            network = as_emulated(scenario.network, emulation.plant.netem)
-            (testbed.directory / "network.json").write_text(json.dumps(asdict(network)))
-            controller = ControllerProcess(_arguments(scenario, testbed, policy, options), testbed.directory)
-            say("controller")
+        places = {place for each in scenario.background for place in each.places}
+        emulation = Emulation(scenario.network, plan(scenario.network, places), testbed, openflow_port(options))
+        network = as_emulated(scenario.network, emulation.plant.netem)
+        (testbed.directory / "network.json").write_text(json.dumps(asdict(network)))
+        controller = ControllerProcess(_arguments(scenario, testbed, policy, options), testbed.directory)
+        with ExitStack() as exits:
+            exits.callback(controller.stop)
             with testbed.outside():
-                controller.start()
-            try:
-                history = controller.wait_ready()
-                with Captures(emulation, options.pcap) if options.pcap else nullcontext() as captures:
-                    files = captures.files if captures else []
-                    yield Campaign(network, testbed, emulation, controller, progress, history, files, scenario.groups)
-            finally:
-                controller.stop()
+                controller.start()  # it gets ready while the network is built
+            exits.enter_context(emulation)
+            exits.callback(controller.stop)  # before its switches go
+            say("controller")
+            history = controller.wait_ready()
+            captures = exits.enter_context(Captures(emulation, options.pcap)) if options.pcap else None
+            files = captures.files if captures else []
+            parts = scenario.groups, scenario.background
+            yield Campaign(network, testbed, emulation, controller, progress, history, files, *parts)
 
 
 def openflow_port(options: Options) -> int:

@@ -22,6 +22,7 @@ from pricing.errors import EmulationError
 from pricing.learnt import LawName
 from pricing.network import Network
 from pricing.priority.elastic import Group
+from topologies.background import Background, asking, listening, result
 from topologies.emulation import Emulation
 from topologies.hosts.configs import sending, serving, showing, using
 from topologies.hosts.logs import Log, load
@@ -95,6 +96,8 @@ class PhaseLog:
         Packets that switches dropped in the phase, by the counters of their ports.
     chosen : mapping of user name to HostLog
         What became of every request that came up; empty where nobody chooses.
+    background : mapping of name to dict
+        What came of each stream of traffic of no session; see `topologies.background`.
     """
 
     setting: Setting
@@ -112,6 +115,7 @@ class PhaseLog:
     pages: Mapping[str, int]
     switch_drops: int
     chosen: Mapping[str, HostLog] = field(default_factory=dict)
+    background: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def policy(self) -> str:
@@ -135,11 +139,15 @@ class Traffic:
         Where configurations and logs of the phase go, inside the testbed's directory.
     groups : sequence of Group
         Users who choose among the sessions; without any, each session has a sender.
+    background : tuple of Background
+        What runs beside the sessions.
     """
 
     emulation: Emulation
     folder: Path
     groups: Sequence[Group] = ()
+    background: tuple[Background, ...] = ()
+    _beside: list[Program] = field(default_factory=list)
     _servers: dict[str, Program] = field(default_factory=dict)
     _senders: dict[str, Program] = field(default_factory=dict)
     _pages: list[Program] = field(default_factory=list)
@@ -164,6 +172,8 @@ class Traffic:
             self._servers[host] = self._start("server", host, config)
         for host, config in showing(network, plant).items():
             self._pages.append(self._start("web", host, config))
+        for name, host, module, config in listening(self.background, plant):
+            self._pages.append(self._start(module, host, config, f"{name}-server"))
         for program in (*self._servers.values(), *self._pages):
             program.wait_ready()
 
@@ -177,11 +187,14 @@ class Traffic:
             asked = sending(network, plant, folder, seed, settle, measure)
         for name, (host, config) in asked.items():
             self._senders[name] = self._start(module, host, config, name)
-        for sender in self._senders.values():
-            sender.wait_ready(END_TIMEOUT_S)
+        for name, host, beside, config in asking(self.background, plant, folder, seed, settle, measure):
+            self._beside.append(self._start(beside, host, config, f"{name}-client"))
+        told = (*self._senders.values(), *self._beside)
+        for program in told:
+            program.wait_ready(END_TIMEOUT_S)
         start = time.time() + START_DELAY_S
-        for sender in self._senders.values():
-            sender.tell(repr(start))
+        for program in told:
+            program.tell(repr(start))
         return start
 
     def set_demand(self, session: str, factor: float) -> None:
@@ -193,7 +206,7 @@ class Traffic:
 
     def check(self) -> None:
         """Raise an EmulationError with its last words when a host process has failed."""
-        for program in (*self._servers.values(), *self._senders.values(), *self._pages):
+        for program in (*self._servers.values(), *self._senders.values(), *self._pages, *self._beside):
             program.check()
 
     @property
@@ -223,7 +236,10 @@ class Traffic:
         """End every process of the phase and wait for its logs."""
         if self._curl is not None:
             self._curl.communicate()
-        stop([*self._senders.values(), *self._servers.values(), *self._pages], END_TIMEOUT_S)
+        try:
+            stop([*self._senders.values(), *self._beside], END_TIMEOUT_S)
+        finally:
+            stop([*self._servers.values(), *self._pages], END_TIMEOUT_S)
 
     def logs(self) -> tuple[dict[str, HostLog], dict[str, HostLog], dict[str, HostLog]]:
         """Requests and answers by session, and what was served by server."""
@@ -239,6 +255,10 @@ class Traffic:
     def chosen(self) -> dict[str, HostLog]:
         """What became of every request that came up, by user."""
         return {group.name: load(self.folder / f"user-{group.name}.npy") for group in self.groups}
+
+    def beside(self) -> dict[str, dict[str, Any]]:
+        """What came of the background traffic, by its name."""
+        return {each.name: json.loads(result(self.folder, each).read_text()) for each in self.background}
 
     @property
     def pages(self) -> dict[str, int]:
@@ -300,6 +320,7 @@ def watched(
         pages=traffic.pages,
         switch_drops=switch_drops(run) - dropped_before,
         chosen=traffic.chosen(),
+        background=traffic.beside(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +46,9 @@ def test_prices_name_every_link_and_server(up: Campaign) -> None:
 
 
 def test_gap_is_certified(up: Campaign) -> None:
+    deadline = time.monotonic() + 60
+    while up.controller.ask({"state": True})["gap"] is None and time.monotonic() < deadline:
+        time.sleep(0.1)  # the first line of a controller is not judged
     found = re.search(r"^gap, proven +(\S+)$", up.emulation.board().gap(), re.M)
     assert found
     assert float(found[1]) < 1e-3
@@ -52,14 +56,18 @@ def test_gap_is_certified(up: Campaign) -> None:
 
 def test_packets_of_a_session_take_the_routes_of_the_table(up: Campaign) -> None:
     board = up.emulation.board()
-    before, told, after = board.routes(), board.trace("h-Denver", "web"), board.routes()  # a tick may fall between
+    for _ in range(5):
+        before, told, after = board.routes(), board.trace("h-Denver", "web"), board.routes()
+        counted = [int(count) for count in re.findall(r"rule counted (\d+)", told)]
+        if min(counted) > 0:
+            break  # else a tick fell between the two times that flows are sent, and moved them
     ways = re.findall(r"^(\d+) of 32 flows: (.*)$", told, re.M)
     assert sum(int(count) for count, _ in ways) == 32
     rows = re.findall(r"^(\S+) +denver +\d+ +(.*)$", before + "\n" + after, re.M)
     for _, way in ways:
         labels = {label for label, route in rows if route == way.removeprefix("h-Denver > ")}
         assert any(f"label {label}" in told for label in labels)
-    assert min(int(count) for count in re.findall(r"rule counted (\d+)", told)) > 0
+    assert min(counted) > 0
 
 
 def test_traces_of_nobody_are_refused(up: Campaign) -> None:

@@ -39,8 +39,9 @@ def state() -> dict[str, set[str]]:
 
 
 def difference(before: dict[str, set[str]], after: dict[str, set[str]]) -> set[str]:
-    """What came or went between two states, without what carries the mark of a testbed that lives beside the test."""
-    beside = {name for owner in Path("/run/wardrop").glob("*/owner") for name in [owner.parent.name]}
+    """What came or went between two states, without what carries the mark of a testbed that lived beside the test."""
+    beside = {owner.parent.name for owner in Path("/run/wardrop").glob("*/owner")}
+    beside |= {name for item in before["namespaces"] for name in MARK.findall(item)}
     changed = {item for kind in before for item in before[kind] ^ after[kind]}
     if beside:
         changed -= {"/run/netns", "/run/wardrop", "/run/wardrop/made-netns"}

@@ -15,6 +15,7 @@ from pricing.policy import POLICIES, Solution, solve
 from pricing.shortest import shortest_path
 from topologies.importers.sources import read
 from topologies.importers.survey import Survey
+from topologies.market import load as load_market
 from topologies.plant import plan
 from topologies.scenario import LIBRARY, load, names
 
@@ -174,3 +175,26 @@ def test_the_facts_of_geant_and_germany50_are_those_of_their_origin() -> None:
         assert spots == {(place.latitude, place.longitude) for place in origin.places}
         lengths = sorted(round(link.propagation * 199_861.6, 1) for link in network.links if link.src < link.dst)
         assert lengths == pytest.approx(sorted(cable.length or 0 for cable in origin.cables), abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["us-5", "us-20"])
+def test_market_networks_keep_the_proportions_of_their_markets(name: str) -> None:
+    network, market = load(name).network, load_market(name).market
+    assert {link.key for link in network.links} == {link.key for link in market.links}
+    wires = {link.key: link for link in market.links}
+    ratios = [link.capacity / wires[link.key].capacity for link in network.links]
+    assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=1e-3)
+    assert all(link.propagation == pytest.approx(wires[link.key].propagation) for link in network.links)
+    machines, asked = Counter[str](), Counter[str]()
+    for asset in market.assets:
+        machines[asset.node] += asset.capacity  # type: ignore[assignment]
+    for demand in market.demands:
+        work = market.workloads[market.workload_index[demand.workload]].compute
+        asked[demand.region] += demand.rate * work  # type: ignore[assignment]
+    scale = sum(server.capacity for server in network.servers) / market.capacity
+    assert {server.node: server.capacity for server in network.servers} == pytest.approx(
+        {node: scale * capacity for node, capacity in machines.items()}, rel=1e-3
+    )
+    assert {session.source: session.packet_rate for session in network.sessions} == pytest.approx(
+        {region: scale * work for region, work in asked.items()}, rel=1e-3
+    )
