@@ -115,7 +115,8 @@ def parse(text: str, path: Path) -> Scenario:
         With every problem of the text.
     """
     mended, problems = read(text, path, "scenario", SCENARIO)
-    network, background = None, ()
+    network = None
+    background: tuple[Background, ...] = ()
     if mended is not None:
         assembly = Assembly(mended, path.parent)
         network = assembly.network()
