@@ -38,7 +38,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--laws", default="measured", help="where delay laws come from: mm1, scenario, measured or fitted (%(default)s)"
     )
-    parser.add_argument("--exports", type=Path, metavar="DIR", help="where links and servers tell of themselves")
+    parser.add_argument("--exports", type=Path, metavar="DIR", help="where links, servers, senders tell of themselves")
     parser.add_argument("--tick", type=float, default=1.0, metavar="S", help="seconds a tick (default: %(default)s)")
     parser.add_argument("--slots", type=int, default=512, metavar="N", help="hash slots (default: %(default)s)")
     parser.add_argument("--openflow", default="127.0.0.1:6653", metavar="HOST:PORT", help="where switches connect")
@@ -81,6 +81,7 @@ def run(options: argparse.Namespace) -> None:
 
     # What keeps references to sockets and threads is imported after the framework may have patched them.
     import socket
+    import time
 
     from controller.app import Controller, open_record, serve_control, set_up_log
     from controller.channel import Door, Refusals, tls
@@ -91,6 +92,7 @@ def run(options: argparse.Namespace) -> None:
     from controller.openflow import Switchboard
     from controller.plant import network_from_json, plant_from_json
     from controller.recording import Recorder
+    from controller.told import read as read_told
     from controller.web import serve
     from pricing.own import named
 
@@ -101,7 +103,9 @@ def run(options: argparse.Namespace) -> None:
     plant = plant_from_json(_text(options.plant), network)
     switchboard = Switchboard(framework, {switch.dpid: name for name, switch in plant.switches.items()})
     door.most = SPARE_CONNECTIONS + 2 * len(plant.switches)
-    exporter = Exporter(network, door.refusals.counts)
+    senders = {session.name: plant.source(session) for session in network.sessions}
+    told = (lambda: read_told(options.exports, senders, plant.hosts, time.time())) if options.exports else tuple
+    exporter = Exporter(network, door.refusals.counts, told)
     fabric = Fabric(network, plant, options.slots)
     record = open_record(options.record) if options.record else None
     ledger = Ledger(options.record.with_name("labels.json"), fabric) if options.record else None

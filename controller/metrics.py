@@ -7,76 +7,15 @@ whose link, server, session or route is gone goes away with it, and a value that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from controller.declared import TICK_BUCKETS, Declared, Line, Read, Sample, Snapshot, Told, Totals
+from controller.told import PROGRAMS
 from pricing.network import Network
-
-TICK_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-"""Upper ends of the tick durations' histogram, s."""
-
-SUFFIXES = ("bytes_per_second", "work_per_second", "seconds", "ratio")
-"""Units as names end with them, which OpenMetrics asks for; what has none of them is a plain number."""
-
-Sample = tuple[tuple[str, ...], float | None]
-Line = Mapping[str, Any]
-
-
-@dataclass
-class Totals:
-    """What only grows: ticks by outcome, rules changed, errors by kind, tick durations."""
-
-    ticks: int = 0
-    failed: int = 0
-    rules: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    tick_s: list[int] = field(default_factory=lambda: [0] * (len(TICK_BUCKETS) + 1))
-    tick_sum: float = 0.0
-
-    def add(self, seconds: float, rules: int, error: str | None) -> None:
-        """Count one tick; `error` is the kind of error that ended it."""
-        self.ticks += 1
-        self.rules += rules
-        self.tick_sum += seconds
-        self.tick_s[sum(seconds > bound for bound in TICK_BUCKETS)] += 1
-        if error:
-            self.failed += 1
-            self.errors[error] = self.errors.get(error, 0) + 1
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What metrics are read from."""
-
-    network: Network
-    line: Line
-    totals: Totals
-    refused: Mapping[str, int]
-
-
-Read = Callable[[Snapshot], Iterable[Sample]]
-
-
-@dataclass(frozen=True)
-class Declared:
-    """One metric: its name, kind, help, unit and labels, and how it is read; the histogram is read from the totals."""
-
-    name: str
-    kind: Literal["gauge", "counter", "histogram"]
-    help: str
-    unit: str
-    labels: tuple[str, ...]
-    read: Read | None = None
-
-    @property
-    def suffix(self) -> str:
-        """The unit that the name ends with; empty for plain numbers."""
-        return next((suffix for suffix in SUFFIXES if self.name.endswith(f"_{suffix}")), "")
 
 
 def _links(key: str) -> Read:
@@ -351,6 +290,7 @@ METRICS: tuple[Declared, ...] = (
         _SESSION,
         _sessions("session_prices"),
     ),
+    *PROGRAMS,
     Declared("wardrop_gap_ratio", "gauge", "Gap of the allocation to its lower bound", "1", (), _value("gap")),
     Declared(
         "wardrop_kkt_residual_seconds",
@@ -392,8 +332,14 @@ METRICS: tuple[Declared, ...] = (
 class Exporter(Collector):
     """The metrics of the last record line; the ticks put it here, scrapes read it."""
 
-    def __init__(self, network: Network, refused: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        refused: Mapping[str, int] | None = None,
+        told: Callable[[], Iterable[Told]] = tuple,
+    ) -> None:
         self.network = network
+        self.told = told
         self.refused = {} if refused is None else refused
         self.line: Line = {}
         self.totals = Totals()
@@ -402,7 +348,7 @@ class Exporter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One family for each declared metric."""
-        seen = Snapshot(self.network, self.line, self.totals, self.refused)
+        seen = Snapshot(self.network, self.line, self.totals, self.refused, tuple(self.told()))
         for metric in METRICS:
             if metric.read is None:
                 yield self._histogram(metric)

@@ -184,7 +184,7 @@ class Traffic:
         if self.groups:
             asked = using(network, plant, self.groups, folder, seed, settle, measure)
         else:
-            asked = sending(network, plant, folder, seed, settle, measure)
+            asked = sending(network, plant, folder, seed, settle, measure, exports_in(folder.parent))
         for name, (host, config) in asked.items():
             self._senders[name] = self._start(module, host, config, name)
         for name, host, beside, config in asking(self.background, plant, folder, seed, settle, measure):

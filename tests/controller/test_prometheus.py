@@ -29,6 +29,11 @@ SQUARE = small.network(
     [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")], {"east": "c", "west": "d"}, ["a", "b"], flows=30
 )
 CUT = Outage(frozenset({("a", "d"), ("d", "a")}), frozenset())
+SENDER = {"host": "h-a", "sent": 40, "answers": 39, "errors": 1, "late_p99_s": 1e-4}
+SERVER = {"received": 9, "overflow": 2, "queue": 3, "wait_s": 0.01, "late_p99_s": 1e-3, "socket_drops": 0}
+PROGRAMS = (("sender", "s-a", SENDER), ("server", "east", {**SERVER, "classes": [{"wait_s": 0.02}, {"wait_s": None}]}))
+"""What programs in the hosts say; of the second class nobody was served."""
+
 UNITS = {
     "byte/s": {"bytes_per_second"},
     "work/s": {"work_per_second"},
@@ -64,7 +69,7 @@ def line(outage: Outage, policy: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def exporter() -> Exporter:
-    exporter = Exporter(SQUARE, {"malformed": 2})
+    exporter = Exporter(SQUARE, {"malformed": 2}, lambda: PROGRAMS)
     exporter.line = line(NOTHING, "ecmp")
     exporter.totals.add(0.02, 10, None)
     exporter.totals.add(0.3, 0, "InstallError")
@@ -111,6 +116,7 @@ def bound(metric: Declared) -> int:
         "route": 2 * len(SQUARE.servers),
         "policy": 1,
         "kind": 3,
+        "class": 2,
         "host": len(small.plant(SQUARE).hosts),
     }  # a square has two ways to each server
     return int(np.prod([(things | routes)[label] for label in metric.labels]))

@@ -72,7 +72,13 @@ def showing(network: Network, plant: Plant) -> dict[str, Config]:
 
 
 def sending(
-    network: Network, plant: Plant, folder: Path, seed: int, settle: float, measure: float
+    network: Network,
+    plant: Plant,
+    folder: Path,
+    seed: int,
+    settle: float,
+    measure: float,
+    exports: Path | None = None,
 ) -> dict[str, tuple[str, Config]]:
     """Host and configuration of `topologies.hosts.sender` by session; they are told later when to start.
 
@@ -82,6 +88,8 @@ def sending(
         Where `sender-SESSION.requests.npy` and `.answers.npy` go.
     settle, measure : float
         Lengths of the two segments, s.
+    exports : Path, optional
+        Where senders tell of themselves, `sender-SESSION.json`; the folder by default.
     """
     classes = classes_of(network)
     return {
@@ -100,6 +108,7 @@ def sending(
                 "settle": settle,
                 "measure": measure,
                 "log": str(folder / f"sender-{session.name}"),
+                "told": str((exports or folder) / f"sender-{session.name}.json"),
             },
         )
         for index, session in enumerate(network.sessions)

@@ -15,7 +15,8 @@ much shorter; at 0 nothing is sent until the next line.
 A rate that this machine cannot hold shows in the log: each request has when it was due and when it was sent.
 
 The configuration holds the fields of `Traffic`. Written at the end, or on SIGTERM: `LOG.requests.npy` (`logs.SENT`) and
-`LOG.answers.npy` (`logs.ANSWERED`), each with its .json.
+`LOG.answers.npy` (`logs.ANSWERED`), each with its .json. The file `told` is replaced about every second, when there is
+time before the next packet: it lies in memory, and takes a fraction of that time.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from numpy.typing import NDArray
 
 from pricing.errors import EmulationError, WardropError
 from topologies.hosts.arrivals import POISSON, Pattern, times
-from topologies.hosts.logs import ANSWERED, SECOND, SENT, Log, lateness, save
+from topologies.hosts.logs import ANSWERED, SECOND, SENT, Log, lateness, save, save_summary
 from topologies.hosts.pcap import read_capture
 from topologies.hosts.sockets import (
     ECHO,
@@ -66,6 +67,9 @@ SPIN = 100_000
 
 READING_ROOM = 400_000
 """ns to the next packet from which there is time to read answers in between."""
+
+TELLING_ROOM = 2_000_000
+"""ns to the next packet from which there is time to write a small file in memory."""
 
 NAP = SECOND // 5
 """Longest sleep in ns, after which a request to stop is seen."""
@@ -111,6 +115,8 @@ class Traffic:
         When packets come.
     tos : int
         The byte of the IP header that says the class.
+    told : str
+        Path of the file where it says every second what it has done; none for ''.
     """
 
     session: int
@@ -126,6 +132,7 @@ class Traffic:
     drain: float = 1.5
     arrivals: ArrivalLaw | Pattern = POISSON
     tos: int = 0
+    told: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Traffic:
@@ -204,7 +211,9 @@ class Sender:
         self.sent = array("q", bytes(8 * len(self.requests)))
         self.answers = array("q")
         self.errors: Counter[str] = Counter()
+        self.done = 0
         self.stopping = False
+        self.export = _Export(self)
         self.pace = Pace()
         self.sockets = self.make_sockets()
         self.by_descriptor: dict[int, socket.socket | None] = {sock.fileno(): sock for sock in self.sockets}
@@ -246,6 +255,7 @@ class Sender:
         end = time.time_ns() + round(self.traffic.drain * SECOND)
         while self._sleep_until(end):
             self._read()
+            self.export.write()
         self._read()
 
     def stop(self, *_: object) -> None:
@@ -281,15 +291,19 @@ class Sender:
                 pass
             if self.emit(index, seq, flow, view[:size], now):
                 sent[index] = now
+            self.done = index + 1
 
     def _wait_for(self, drawn: int) -> int:
         """Sleep until shortly before a request of that drawn time is due, reading what comes; when it is due, ns."""
         due = self.pace.due(drawn)
         if due is not None and due - time.time_ns() > READING_ROOM:
             self._read()
+        if due is not None and due - time.time_ns() > TELLING_ROOM:
+            self.export.write()
         while not self.stopping:
             due = self.pace.due(drawn)
             if due is None:
+                self.export.write()
                 self._sleep_until(time.time_ns() + NAP)
             elif not self._sleep_until(due - SPIN):
                 return due
@@ -368,6 +382,32 @@ class Sender:
         answers["seq"], answers["received"] = pairs.T
         counts = {"received": len(answers), "socket_drops": socket_drops()}
         save(path.with_name(path.name + ".answers.npy"), answers, counts)
+
+
+class _Export:
+    """What the file `told` says: all that was done so far, and how late since it was written last."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self.told = self.sent = self.second = 0
+
+    def write(self) -> None:
+        """Say it, where that was not done in this second."""
+        sender, second = self.sender, time.time_ns() // SECOND
+        if second == self.second or not sender.traffic.told:
+            return
+        news = slice(self.told, sender.done)
+        sent = np.frombuffer(sender.sent, np.int64)[news]
+        late = (sent - sender.requests["due"][news])[sent > 0] / SECOND
+        self.told, self.sent, self.second = sender.done, self.sent + len(late), second
+        told = {
+            "time": second,
+            "sent": self.sent,
+            "answers": len(sender.answers) // 2,
+            "errors": sum(sender.errors.values()),
+            "late_p99_s": float(np.quantile(late, 0.99)) if len(late) else None,
+        }
+        save_summary(Path(sender.traffic.told), told)
 
 
 def serve(config: Path, read: Callable[[Path], T], make: Callable[[T], Sender]) -> int:

@@ -316,6 +316,7 @@ class _Export:
             {
                 "server": server.service.server,
                 "time": second,
+                "received": len(server.works) + refused,
                 "requests": len(arrived) + refused - self.refused,
                 "taken": len(arrived),
                 "load": float(works.sum()) * capacity,

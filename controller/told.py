@@ -1,0 +1,134 @@
+"""What the programs in the hosts say of themselves: a small file each, replaced about once a second, read at a scrape.
+
+Senders write `sender-SESSION.json` and servers `load-HOST.json` into one folder in memory (`topologies.hosts`). Only
+files of sessions and hosts that exist are read, so that their number is bounded by the topology; one that was not
+replaced for a while belongs to a program that has ended, and says nothing any more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from controller.declared import Declared, Read, Sample, Snapshot, Told
+
+FRESH_S = 5.0
+"""Age of a file from which its program is taken to have ended (ours)."""
+
+
+def read(folder: Path, senders: Mapping[str, str], hosts: Iterable[str], now: float) -> Iterator[Told]:
+    """What the programs say at a Unix time `now`, s: senders by session (and its host), then servers in hosts."""
+    asked = [("sender", name, host, f"sender-{name}.json") for name, host in senders.items()]
+    asked += [("server", name, name, f"load-{name}.json") for name in hosts]
+    for kind, name, host, file in asked:
+        try:
+            fields = json.loads((folder / file).read_text())
+        except FileNotFoundError:
+            continue
+        if now - fields["time"] <= FRESH_S:
+            yield kind, name, {**fields, "host": host}
+
+
+def _senders(key: str) -> Read:
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        for kind, name, fields in seen.told:
+            if kind == "sender":
+                yield (fields["host"], name), fields[key]
+
+    return samples
+
+
+def _hosts(key: str) -> Read:
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        for kind, name, fields in seen.told:
+            if kind == "server":
+                yield (name,), fields[key]
+
+    return samples
+
+
+def _classes(seen: Snapshot) -> Iterator[Sample]:
+    for kind, name, fields in seen.told:
+        for number, row in enumerate(fields["classes"] if kind == "server" else (), 1):
+            yield (name, str(number)), row["wait_s"]
+
+
+_SENDER, _HOST = ("host", "session"), ("host",)
+
+PROGRAMS: tuple[Declared, ...] = (
+    Declared(
+        "wardrop_host_sent_packets_total", "counter", "Requests that a sender has sent", "1", _SENDER, _senders("sent")
+    ),
+    Declared(
+        "wardrop_host_answers_total", "counter", "Answers that came back to a sender", "1", _SENDER, _senders("answers")
+    ),
+    Declared(
+        "wardrop_host_send_errors_total",
+        "counter",
+        "Requests that a sender's socket refused",
+        "1",
+        _SENDER,
+        _senders("errors"),
+    ),
+    Declared(
+        "wardrop_host_send_late_seconds",
+        "gauge",
+        "How late requests were sent, 99th percentile of about a second",
+        "s",
+        _SENDER,
+        _senders("late_p99_s"),
+    ),
+    Declared(
+        "wardrop_host_requests_total", "counter", "Requests that came to a server", "1", _HOST, _hosts("received")
+    ),
+    Declared(
+        "wardrop_host_refused_requests_total",
+        "counter",
+        "Requests that a server's full queue refused",
+        "1",
+        _HOST,
+        _hosts("overflow"),
+    ),
+    Declared(
+        "wardrop_host_queue_requests",
+        "gauge",
+        "Requests in a server, the one in service included",
+        "1",
+        _HOST,
+        _hosts("queue"),
+    ),
+    Declared(
+        "wardrop_host_wait_seconds",
+        "gauge",
+        "Wait in a server's queue, mean of the last second",
+        "s",
+        _HOST,
+        _hosts("wait_s"),
+    ),
+    Declared(
+        "wardrop_host_answer_late_seconds",
+        "gauge",
+        "How late a server answered, 99th percentile of the last second",
+        "s",
+        _HOST,
+        _hosts("late_p99_s"),
+    ),
+    Declared(
+        "wardrop_host_socket_drops_total",
+        "counter",
+        "Packets that found a server's socket full",
+        "1",
+        _HOST,
+        _hosts("socket_drops"),
+    ),
+    Declared(
+        "wardrop_host_class_wait_seconds",
+        "gauge",
+        "Wait of a class in a server's queue, mean of the last second",
+        "s",
+        ("host", "class"),
+        _classes,
+    ),
+)
+"""The metrics of the programs in the hosts."""
