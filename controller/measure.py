@@ -147,14 +147,15 @@ class Wiring:
         What left the port of each link's source, after the queue.
     servers : tuple of (Key, tuple of Key, work)
         Packets/s out of a server's port, less background, times a request's mean work. TCP segments of a service count
-        as requests: its label does not tell them apart.
+        as requests: its label does not tell them apart. Where requests of several works come, work is None: they are
+        counted by their labels, which lag by up to a second.
     sessions : tuple of (Key, tuple of Key)
         What a session's host sends, less background and answers of its own. Several sessions of one host are told apart
         by the counters of their rules, which lag by up to a second.
     """
 
     links: tuple[Key, ...]
-    servers: tuple[tuple[Key, tuple[Key, ...], float], ...]
+    servers: tuple[tuple[Key, tuple[Key, ...], float | None], ...]
     sessions: tuple[tuple[Key, tuple[Key, ...]], ...]
 
 
@@ -172,11 +173,11 @@ def wiring(fabric: Fabric) -> Wiring:
         for name in session.destinations if session.kind == "anycast" else ():
             users.setdefault(name, []).append(session)
 
-    def server(name: str) -> tuple[Key, tuple[Key, ...], float]:
+    def server(name: str) -> tuple[Key, tuple[Key, ...], float | None]:
         host, mine = plant.hosts[name], users.get(name, [])
         addresses = sorted({host.ip, *(plant.address(session) for session in mine)})
-        total = sum(session.packet_rate for session in mine)
-        work = sum(session.packet_rate * session.work for session in mine) / total if total else 1.0
+        works = {session.work for session in mine}
+        work = None if len(works) > 1 else works.pop() if works else 1.0
         background = tuple(rule_key(leave_rule(address, host)) for address in addresses)
         return ("out", host.node, host.port), background, work
 
@@ -215,10 +216,10 @@ class Reader:
         model = cache(assumed)
         rates, found = self.meter.rates, wiring(self.fabric)
         links = [(rate.bits, rate.time) if (rate := rates.get(key)) else None for key in found.links]
-        servers = [self._server(*counters) for counters in found.servers]
         sessions = [self._offered(*counters) for counters in found.sessions]
         carried: dict[str, dict[int, float]] = {session.name: {} for session in self.fabric.network.sessions}
         delivered: dict[str, float] = {}
+        works: dict[str, float] = {}
         for number, (enter, leaves) in counters_of(self.fabric, self.labels):
             path = self.labels.path(number)
             name = path.session
@@ -226,6 +227,11 @@ class Reader:
                 carried[name][number] = first.packets
             for last in filter(None, map(rates.get, leaves)):
                 delivered[name] = delivered.get(name, 0.0) + last.bits / self.fabric.receivers[name]
+                works[path.host] = works.get(path.host, 0.0) + last.packets * self.fabric.sessions[name].work
+        hosts = [server.name for server in self.fabric.network.servers]
+        servers = [
+            self._server(*counters, works.get(name, 0.0)) for name, counters in zip(hosts, found.servers, strict=True)
+        ]
         return Measured(
             Loads(
                 _values(links, lambda: model().links),
@@ -245,10 +251,12 @@ class Reader:
     def _sum(self, keys: tuple[Key, ...], kind: Literal["packets", "bits"]) -> float:
         return float(sum(getattr(rate, kind) for key in keys if (rate := self.meter.rates.get(key))))
 
-    def _server(self, key: Key, background: tuple[Key, ...], work: float) -> Load:
-        """work/s that reaches a server."""
+    def _server(self, key: Key, background: tuple[Key, ...], work: float | None, labelled: float) -> Load:
+        """work/s that reaches a server; `labelled` is what the labels' counters say."""
         rate = self.meter.rates.get(key)
-        return (max(rate.packets - self._sum(background, "packets"), 0.0) * work, rate.time) if rate else None
+        if rate and work is None:
+            return labelled, rate.time
+        return (max(rate.packets - self._sum(background, "packets"), 0.0) * (work or 0.0), rate.time) if rate else None
 
     def _offered(self, key: Key, others: tuple[Key, ...]) -> Load:
         """bit/s that a session offers."""

@@ -42,6 +42,34 @@ def _sessions(key: str) -> Read:
     return samples
 
 
+def _quoted(kind: Literal["links", "servers"], key: str) -> Read:
+    """Of links or servers, what a market says; nothing under another policy."""
+
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        rows = seen.line.get("market", {}).get(kind, ())
+        links, servers = seen.network.links, seen.network.servers
+        names: list[tuple[str, ...]] = [one.key for one in links] if kind == "links" else [(s.name,) for s in servers]
+        for name, row in zip(names, rows, strict=False):
+            yield name, row and row[key]
+
+    return samples
+
+
+def _market(key: str) -> Read:
+    """Of sessions, what a market says."""
+
+    def samples(seen: Snapshot) -> Iterator[Sample]:
+        for name, value in seen.line.get("market", {}).get(key, {}).items():
+            yield (name,), value
+
+    return samples
+
+
+def _cleared(seen: Snapshot) -> Iterator[Sample]:
+    if "market" in seen.line:
+        yield (seen.line["market"]["currency"],), seen.line["market"]["age"]
+
+
 def _stranded(seen: Snapshot) -> Iterator[Sample]:
     for name in seen.line.get("served", {}):
         yield (name,), float(name in seen.line["stranded"])
@@ -320,6 +348,18 @@ METRICS: tuple[Declared, ...] = (
         "wardrop_objective_seconds", "gauge", "Mean delay of the allocation by the model", "s", (), _value("objective")
     ),
     Declared("wardrop_optimum_seconds", "gauge", "Least mean delay by the model", "s", (), _value("optimum")),
+    *(
+        Declared(f"wardrop_market_{name}", "gauge", said, unit, labels, read)
+        for name, said, unit, labels, read in (
+            ("session_price", "Locational price of a session", "currency/token", _SESSION, _market("prices")),
+            ("session_shed", "What of a session is not served", "token/s", _SESSION, _market("shed")),
+            ("link_price", "Fee and congestion of a link", "currency/bit", _LINK, _quoted("links", "price")),
+            ("link_rent", "Rent of a link", "currency/s", _LINK, _quoted("links", "rent")),
+            ("server_price", "Cost and scarcity of a server", "currency/work", _SERVER, _quoted("servers", "price")),
+            ("server_rent", "Rent of a server", "currency/s", _SERVER, _quoted("servers", "rent")),
+            ("age_rounds", "Rounds since the market in that currency was cleared", "1", ("currency",), _cleared),
+        )
+    ),
     Declared("wardrop_policy_info", "gauge", "1 for the policy in force", "1", ("policy",), _policy),
     Declared("wardrop_tick_duration_seconds", "histogram", "Duration of a tick", "s", ()),
     Declared("wardrop_ticks_total", "counter", "Ticks", "1", (), _total("ticks")),

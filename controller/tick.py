@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -40,7 +40,7 @@ from pricing.policy import Policy, nominal_loads
 from pricing.priority.publish import Published
 from pricing.problem import evaluate, joined, problem_of
 from pricing.shortest import shortest_path
-from pricing.values import Decision, FloatArray, Loads
+from pricing.values import Decision, FloatArray, Loads, Quotes
 
 SMOOTHING = 0.2
 """Part of a new tick in the realised splits: a mean over some five ticks."""
@@ -239,6 +239,8 @@ def plan(fabric: Fabric, state: State) -> Plan:
     memory = state.decision.state if state.decision else None
     decision = state.policy.decide(laws.under(left, state.laws), loads, memory)
     parts = {session.name: float(part) for session, part in zip(left.network.sessions, served, strict=True)}
+    if decision.served is not None:
+        parts = {name: part * float(own) for (name, part), own in zip(parts.items(), decision.served, strict=True)}
     allocation = left.completed(decision.allocation, state.decision.allocation if state.decision else None)
     paths = fabric.under(state.outage).paths(allocation)
     wear = state.use.idle - {state.labels.numbers.get(path, 0) for path in paths}
@@ -271,10 +273,12 @@ def restore(fabric: Fabric, state: State, decision: Decision) -> Plan:
 def parts_served(left: Remains, state: State) -> tuple[FloatArray, FloatArray]:
     """What part of each remaining session's estimated rate fits, and what part is let in; each of shape (K,).
 
-    Estimates are noisy: nothing is refused before the demand is surely too much.
+    Estimates are noisy: nothing is refused before the demand is surely too much. A policy that sheds does so itself.
     """
     offered, problem = state.offered[left.sessions], problem_of(left.network)
     everything = np.ones(len(offered))
+    if state.policy.sheds:
+        return everything, everything
     known = left.restricted(state.decision.allocation) if state.decision else shortest_path(left.network)
     if (problem.loads(known, offered) <= LIMIT * problem.capacity).all():
         return everything, everything
@@ -432,6 +436,23 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         "remarked": remarked(fabric, state.meter),
         **published_values(decision.state if isinstance(decision.state, Published) else None),
         "served": {name: state.served.get(name, 0.0) for name in names},
+        **({"market": _quoted(network, decision.quotes)} if decision.quotes else {}),
+    }
+
+
+def _quoted(network: Network, quotes: Quotes) -> dict[str, Any]:
+    """What a market said, as a record line has it; None of what failed, and of sessions that are cut off."""
+    links = [quotes.links.get(link.key) for link in network.links]
+    servers = [quotes.servers.get(server.name) for server in network.servers]
+    names = [session.name for session in network.sessions]
+    return {
+        "currency": quotes.currency,
+        "age": quotes.age,
+        "prices": {name: quotes.sessions.get(name) for name in names},
+        "shed": {name: quotes.shed.get(name) for name in names},
+        "short": list(quotes.short),
+        "links": [asdict(quote) if quote else None for quote in links],
+        "servers": [asdict(quote) if quote else None for quote in servers],
     }
 
 

@@ -20,6 +20,7 @@ from pricing.joint.certificate import certify
 from pricing.joint.equilibrium import decide_selfish, decide_tolled
 from pricing.joint.iteration import resume, step
 from pricing.joint.optimum import decide_optimum, optimum
+from pricing.market.dispatch import decide_market
 from pricing.multicast.epochs import DCNC, EGDCNC, EGDCNC_R, GDCNC, GDCNC_R, decide_universal
 from pricing.multicast.priced import decide_steiner
 from pricing.network import Allocation, Network
@@ -43,7 +44,8 @@ class Policy:
 
     `resume(network, allocation, offered)` is the state with which it goes on from an allocation that another has made,
     such as what a failure left of its own. A policy that wants rates `raw` gets them as they were last measured, and
-    smooths them itself; others get steady estimates.
+    smooths them itself; others get steady estimates. One that `sheds` decides itself what part of each session is let
+    in; to the others only what fits is shown.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Policy:
     decide: Decide
     resume: Resume = _afresh
     raw: bool = False
+    sheds: bool = False
 
 
 POLICIES: dict[str, Policy] = {
@@ -84,6 +87,7 @@ POLICIES: dict[str, Policy] = {
         Policy("gdcnc-r", "multicast: backpressure with a tree's duplications, an epoch a tick", GDCNC_R.decide),
         Policy("egdcnc", "multicast: backpressure with all duplications, biased by hops", EGDCNC.decide),
         Policy("egdcnc-r", "multicast: backpressure with a tree's duplications, biased by hops", EGDCNC_R.decide),
+        Policy("market", "least cost of work and fees, what is not worth its price is shed", decide_market, sheds=True),
     )
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pricing.network import Allocation
+from pricing.network import Allocation, LinkKey
 
 FloatArray = NDArray[np.float64]
 
@@ -71,6 +71,51 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Quote:
+    """What a market says of a link (bit/s, currency a bit) or a server (work/s, currency a work).
+
+    Parameters
+    ----------
+    load : float
+        Cleared.
+    price : float
+        Fee and congestion of a link, cost and scarcity of a server.
+    rent : float
+        Congestion or scarcity times what could be cleared, currency/s.
+    """
+
+    load: float
+    price: float
+    rent: float
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """What a market says beside the allocation, of what is left of the network.
+
+    Parameters
+    ----------
+    currency : str
+    sessions : mapping of session name to locational price, currency a token
+        Without those that nothing within their latency limit is left for.
+    shed : mapping of session name to tokens/s that are not served
+    short : tuple of str
+        Sessions that must be served, and are not, or not wholly.
+    links, servers : mapping to Quote
+    age : int
+        Rounds since it was cleared.
+    """
+
+    currency: str
+    sessions: Mapping[str, float]
+    shed: Mapping[str, float]
+    short: tuple[str, ...]
+    links: Mapping[LinkKey, Quote]
+    servers: Mapping[str, Quote]
+    age: int = 0
+
+
+@dataclass(frozen=True)
 class Decision:
     """What a policy returns: the prices it saw, what it decided, and what it wants to see again next time.
 
@@ -78,9 +123,15 @@ class Decision:
     ----------
     lost : mapping of session name to ratio
         Where flows were decided: the share of a session's that no route took (`pricing.multicast.extract`).
+    served : array of shape (K,), optional
+        Part of each session that it lets in; all of it without.
+    quotes : Quotes, optional
+        Of a policy that clears a market.
     """
 
     prices: Prices
     allocation: Allocation
     state: Any = None
     lost: Mapping[str, float] = field(default_factory=dict)
+    served: FloatArray | None = None
+    quotes: Quotes | None = None

@@ -1,5 +1,7 @@
 """`bin/wardrop market FILE`: a market file checked and cleared. It needs neither root nor emulation.
 
+`--scenario FILE` writes the scenario in which it runs on packets (`topologies.live`).
+
 Fields of `--json FILE`; USD stands for the currency of the file, costs are summed over the periods:
 
 | field | what |
@@ -18,7 +20,8 @@ Fields of `--json FILE`; USD stands for the currency of the file, costs are summ
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,6 +39,12 @@ def market(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A market file, or us-5 or us-20.")],
     model: Annotated[str, typer.Option("--model", metavar="M", help=" or ".join(MODELS))] = MODELS[0],
     demand: Annotated[float, typer.Option("--demand", metavar="X", help="Multiply all demand.")] = 1.0,
+    scenario: Annotated[
+        Path | None, typer.Option("--scenario", metavar="FILE", help="Write a scenario there, to run it on packets.")
+    ] = None,
+    scale: Annotated[
+        float, typer.Option("--scale", metavar="X", help="Emulated capacities and demand over real ones.")
+    ] = 1e-3,
     to: JsonOption = None,
 ) -> None:
     """Clear a market for tokens: who computes what, what it costs where, and why. Needs no root."""
@@ -46,12 +55,18 @@ def market(
 
     if model not in MODELS:
         raise WardropError(f"--model {model}: unknown; accepted: {' or '.join(MODELS)}")
-    given = scaled(load(file).market, demand)
+    source = load(file)
+    given = scaled(source.market, demand)
     with console(stderr=True).status(f"{given.name}: clearing"):
         found = clear(given if model == MODELS[0] else token_equivalent(given))
     written = as_json(found, model)
     _show(written)
     write_json(to, written)
+    if scenario is not None:
+        from topologies.live import scenario_of
+        from topologies.scenario import dump
+
+        scenario.write_text(dump(scenario_of(replace(source, market=given), scale)))
 
 
 def as_json(found: Clearing, model: str) -> dict[str, Any]:

@@ -292,9 +292,8 @@ class Account:
         answers = [summary for _, summary in self.log.answers.values()]
         taken = sum(summary["served"] + summary["overflow"] + summary["malformed"] for summary in served)
         sent = sum(summary["sent"] for _, summary in self.log.requests.values())
-        wanted = sum(session.response_bits > 0 for session in self.network.sessions) > 0
-        answered = sum(summary["served"] - summary["errors"] for summary in served) if wanted else 0
-        returned = sum(summary["received"] for summary in answers) if wanted else 0
+        answered = sum(summary["answers"] for summary in served)
+        returned = sum(summary["received"] for summary in answers)
         queues = self.log.queues
         places = {
             "sender": sum(summary["scheduled"] - summary["sent"] for _, summary in self.log.requests.values()),

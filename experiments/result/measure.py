@@ -210,7 +210,7 @@ def join(
     """
     arrivals = _arrivals(network, served)
     tables = [
-        _session_rows(index, sent[session.name], arrivals, (answers or {}).get(session.name))
+        _session_rows(index, sent[session.name], arrivals, (answers or {}).get(session.name), session.answer_frames > 1)
         for index, session in enumerate(network.sessions)
         if session.name in sent
     ]
@@ -270,8 +270,11 @@ def _arrivals(network: Network, served: Mapping[str, Log]) -> Columns:
     return {name: column[order] for name, column in columns.items()}
 
 
-def _session_rows(index: int, log: Log, arrivals: Columns, answers: Log | None) -> Columns:
-    """The fields of `Requests` for one session, in the order of its sequence numbers."""
+def _session_rows(index: int, log: Log, arrivals: Columns, answers: Log | None, several: bool = False) -> Columns:
+    """The fields of `Requests` for one session, in the order of its sequence numbers.
+
+    An answer of `several` packets is back when its last one is.
+    """
     log = log[log["sent"] > 0]
     log = log[np.argsort(log["seq"], kind="stable")]
     n = len(log)
@@ -304,7 +307,8 @@ def _session_rows(index: int, log: Log, arrivals: Columns, answers: Log | None) 
     rows["delay"] = seconds((at["departure"] - at["sent"]) / SECOND) + rows["late"]
     rows["answered"] = np.zeros(n, dtype=np.int64)
     if answers is not None and n:
-        back = answers[_places(rows["seq"], answers["seq"]) < n][::-1]  # the first answer is written last
+        back = answers[_places(rows["seq"], answers["seq"]) < n]
+        back = back if several else back[::-1]  # what is written last stays
         rows["answered"][_places(rows["seq"], back["seq"])] = back["received"]
     return rows
 

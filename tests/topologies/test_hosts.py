@@ -17,13 +17,16 @@ import numpy as np
 import pytest
 
 from pricing.errors import EmulationError
-from pricing.network import FRAME_OVERHEAD_BITS, SizeLaw
+from pricing.network import FRAME_OVERHEAD_BITS, LONGEST_FRAME_BITS, ArrivalLaw, SizeLaw
 from pricing.simulate.priority import priority_waits
 from topologies.hosts import logs, sender, start
+from topologies.hosts.configs import serving
 from topologies.hosts.sender import FIRST_MEASURED, Traffic, schedule
-from topologies.hosts.server import Server, Service, _Export, request_work
+from topologies.hosts.server import LONGEST_FRAME, Server, Service, _Export, request_work
 from topologies.hosts.sockets import ECHO, HEADER
 from topologies.links import tos
+from topologies.plant import plan
+from topologies.scenario import load as scenario
 from topologies.testbed import Testbed
 
 TRAFFIC = Traffic(
@@ -283,3 +286,48 @@ def test_program_that_fails_says_why(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "none.json" in result.stderr
+
+
+class TestServices:
+    def test_each_service_is_answered_from_its_own_address_with_as_many_packets_as_it_takes(
+        self, tmp_path: Path
+    ) -> None:
+        """Two services and a session that asks elsewhere; 43,500 bytes of frames are thirty packets."""
+        sources = ["127.0.0.2", "127.0.0.3", ""]
+        names = str(tmp_path / "x"), str(tmp_path / "x.load")
+        service = Service("east", "", 1e6, 0.0, 100, 5, [1.0] * 3, [8 * 43_500.0, 800.0, 0.0], *names, sources=sources)
+        server = Server(service)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        sizes = []
+        for session, count in ((0, 30), (1, 1)):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(5)
+                client.connect((sources[session], 7000))  # hears this address alone
+                client.send(HEADER.pack(session, 0, 7, time.time_ns()))
+                answers = [client.recv(2048) for _ in range(count)]
+            assert {ECHO.unpack(answer[: ECHO.size]) for answer in answers} == {(session, 0, 7)}
+            sizes.append([len(answer) + 42 for answer in answers])
+        server.stop()
+        thread.join()
+        server.socket.close()
+        server.save()
+        assert (sum(sizes[0]), sizes[1]) == (43_500, [100])
+        assert max(sizes[0]) - min(sizes[0]) <= 1
+        assert 8 * LONGEST_FRAME == LONGEST_FRAME_BITS
+        assert logs.load(tmp_path / "x.npy")[1]["answers"] == 31
+
+    def test_configurations_name_the_address_that_each_session_asks(self, tmp_path: Path) -> None:
+        network = scenario("us-5").network
+        config = serving(network, plan(network), tmp_path, 1)["nyc-old"]
+        assert config["address"] == ""
+        services = [one.service for one in network.sessions]
+        assert len(set(zip(services, config["sources"], strict=True))) == len(set(config["sources"])) == 5
+        one = scenario("abilene").network
+        assert "sources" not in serving(one, plan(one), tmp_path, 1)["east"]
+
+
+def test_flows_take_turns_where_packets_come_at_equal_distances() -> None:
+    law = ArrivalLaw("deterministic")
+    rows = schedule(replace(TRAFFIC, flows=7, settle=0.0, measure=0.25, arrivals=law))
+    assert rows["flow"].tolist() == [number % 7 for number in range(100)]

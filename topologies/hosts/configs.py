@@ -18,6 +18,11 @@ SINK = {"capacity": 1.0, "scv": 0.0, "queue": 100_000}
 """Other sessions than anycast end at hosts that take every request in and answer at once: its work is none."""
 
 
+DRAIN_S, DRAIN_ANSWERS = 1.5, 5
+"""How long senders listen after their last packet, s, and for how many of the longest answers on the narrowest link
+(ours)."""
+
+
 def serving(network: Network, plant: Plant, folder: Path, seed: int, exports: Path | None = None) -> dict[str, Config]:
     """Configuration of `topologies.hosts.server` by host: servers that are asked, then where other sessions end.
 
@@ -33,10 +38,10 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int, exports: Pa
     configs: dict[str, Config] = {}
     classes = classes_of(network)
 
-    def add(host: str, address: str, work: list[float], laws: Config) -> None:
+    def add(host: str, asked: list[str], work: list[float], laws: Config) -> None:
         configs[host] = {
             "server": host,
-            "address": address,
+            **_asked(asked),
             **laws,
             "seed": seed,
             "work": work,
@@ -49,10 +54,10 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int, exports: Pa
 
     work = [session.work for session in network.sessions]
     for server in network.servers:
-        address = _service(network, plant, server.name)
-        if address:
+        addresses = _addresses(network, plant, server.name)
+        if any(addresses):
             laws = {"capacity": server.capacity, "scv": server.scv, "queue": server.queue}
-            add(server.name, address, work, laws)
+            add(server.name, addresses, work, laws)
     groups: dict[str, list[str]] = {}
     for session in network.sessions:
         for node in session.destinations if session.kind != "anycast" else ():
@@ -61,14 +66,17 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int, exports: Pa
                 joined.append(session.group)
     for host, joined in groups.items():
         # a socket that is bound to the host's own address hears no group
-        add(host, "" if joined else plant.hosts[host].ip, [0.0 for _ in work], {**SINK, "groups": joined})
+        address = {"address": ""} if joined else {}
+        add(host, [plant.hosts[host].ip], [0.0 for _ in work], {**SINK, "groups": joined, **address})
     return configs
 
 
 def showing(network: Network, plant: Plant) -> dict[str, Config]:
     """Configuration of `topologies.hosts.web` by host: a page at each server that is asked."""
-    addresses = {server.name: _service(network, plant, server.name) for server in network.servers}
-    return {name: {"server": name, "address": address} for name, address in addresses.items() if address}
+    addresses = {server.name: _addresses(network, plant, server.name) for server in network.servers}
+    return {
+        name: {"server": name, "address": _asked(every)["address"]} for name, every in addresses.items() if any(every)
+    }
 
 
 def sending(
@@ -92,6 +100,8 @@ def sending(
         Where senders tell of themselves, `sender-SESSION.json`; the folder by default.
     """
     classes = classes_of(network)
+    answer = max((session.response_bits for session in network.sessions), default=0.0)
+    drain = DRAIN_S + DRAIN_ANSWERS * answer / min((link.capacity for link in network.links), default=1.0)
     return {
         session.name: (
             plant.host_at(session.source),
@@ -105,6 +115,7 @@ def sending(
                 "arrivals": asdict(session.arrivals),
                 "tos": tos(session.klass, classes),
                 "start": None,
+                "drain": drain,
                 "settle": settle,
                 "measure": measure,
                 "log": str(folder / f"sender-{session.name}"),
@@ -165,7 +176,15 @@ def using(
     return found
 
 
-def _service(network: Network, plant: Plant, server: str) -> str:
-    """Address of the service that a server serves; none where nobody asks it."""
-    asking = [s for s in network.sessions if s.kind == "anycast" and server in s.destinations]
-    return plant.address(asking[0]) if asking else ""
+def _addresses(network: Network, plant: Plant, server: str) -> list[str]:
+    """Address under which each session asks a server, in the network's order; '' for those that do not."""
+    return [
+        plant.address(session) if session.kind == "anycast" and server in session.destinations else ""
+        for session in network.sessions
+    ]
+
+
+def _asked(addresses: list[str]) -> Config:
+    """The address that a host is asked at; empty where there are several, and then also that of each session."""
+    several = {address for address in addresses if address}
+    return {"address": several.pop()} if len(several) == 1 else {"address": "", "sources": addresses}

@@ -174,7 +174,8 @@ def schedule(traffic: Traffic) -> Log:
         segment["seq"] = first + np.arange(count)
         segment["due"] = begin + due
         segment["size"] = np.maximum(sizes, HEADER.size)
-        segment["flow"] = rng.integers(0, traffic.flows, count)
+        in_turn = traffic.arrivals.law == "deterministic"
+        segment["flow"] = np.arange(count) % traffic.flows if in_turn else rng.integers(0, traffic.flows, count)
         segments.append(segment)
         begin += round(length * SECOND)
     return np.concatenate(segments)

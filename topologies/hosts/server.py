@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import json
 import select
 import signal
@@ -66,6 +67,11 @@ NAP = SECOND // 5
 FRAME_HEADERS = 42
 """Bytes of Ethernet, IP and UDP around a payload."""
 
+LONGEST_FRAME = FRAME_HEADERS + 1450
+"""Bytes: `pricing.network.LONGEST_FRAME_BITS`, whose module takes longer to import than all that a server needs."""
+
+IP_PKTINFO = 8
+
 _FIELDS = ("session", "seq", "flow", "size", "sent", "received", "klass", "start", "departure")
 _WIDTH = len(_FIELDS)
 _RECEIVED, _KLASS, _START, _DEPARTURE = range(_WIDTH - 4, _WIDTH)
@@ -80,7 +86,7 @@ class Service:
     server : str
         Its name.
     address : str
-        Address that it answers from.
+        Address that it answers from; empty where it serves several services, each by its own.
     capacity : float
         Work/s.
     scv : float
@@ -92,7 +98,7 @@ class Service:
     work : sequence of float
         Mean work of a request of each session, in the network's order; 0 answers at once.
     response_bits : sequence of float
-        Frame size of the answer to a request of each session, bits; 0 for none.
+        Frames of the answer to a request of each session, bits; 0 for none. As many packets as it takes.
     log : str
         Path of the log without its ending.
     load : str
@@ -103,6 +109,8 @@ class Service:
         Priority classes, 1 where nobody has any.
     groups : sequence of str
         Multicast groups that it joins.
+    sources : sequence of str
+        Where `address` is empty: the address that each session asks, which its answers come from; '' for who does not.
     """
 
     server: str
@@ -118,6 +126,7 @@ class Service:
     greet: str = ""
     classes: int = 1
     groups: Sequence[str] = ()
+    sources: Sequence[str] = ()
 
     @classmethod
     def read(cls, path: Path) -> Service:
@@ -144,12 +153,12 @@ def request_work(seed: int, session: int, seq: NDArray[np.integer[Any]], scv: fl
 
 @dataclass(frozen=True)
 class _Request:
-    """What waits: its row in the log, when it arrived (ns), its answer, and where that goes and under which mark."""
+    """What waits: its row in the log, when it arrived (ns), what its answer repeats, where that goes and how marked."""
 
     row: int
     arrival: int
     session: int
-    answer: bytes | None
+    echo: bytes
     client: tuple[str, int]
     tos: int
 
@@ -171,10 +180,11 @@ class Server:
         self.left = array("q")
         self.gone = array("q")
         self.refused = array("q")
-        self.counts = Counter(malformed=0, errors=0)
+        self.counts = Counter(malformed=0, errors=0, answers=0)
         self.stopping = False
         self._blocks: dict[tuple[int, int], list[float]] = {}
-        self._answers = [_answer_padding(bits) for bits in service.response_bits]
+        self._answers = [_answer_paddings(bits) for bits in service.response_bits]
+        self._sources = [_source(address) for address in service.sources or [""] * len(self._answers)]
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -222,9 +232,8 @@ class Server:
             if self.inside >= limit:
                 self.refused.extend((session, seq, flow, len(data), sent, arrival, klass, 0, 0))
                 continue
-            padding = self._answers[session]
-            answer = None if padding is None else data[: ECHO.size] + padding
-            self.waiting[klass - 1].append(_Request(len(self.works), arrival, session, answer, client, tos))
+            echo = data[: ECHO.size]
+            self.waiting[klass - 1].append(_Request(len(self.works), arrival, session, echo, client, tos))
             self.rows.extend((session, seq, flow, len(data), sent, arrival, klass, 0, 0))
             self.works.append(self.work(session, seq))
             self.left.append(0)
@@ -240,14 +249,21 @@ class Server:
             self.gone.append(request.row)
             self.inside -= 1
             self.serving = None
-            if request.answer is not None:
-                mark = [(socket.IPPROTO_IP, socket.IP_TOS, struct.pack("@i", request.tos))] if request.tos else []
-                try:
-                    self.socket.sendmsg([request.answer], mark, 0, request.client)
-                except OSError:
-                    self.counts["errors"] += 1
+            self._answer(request)
             if self.service.classes > 1:
                 self._take_in()  # who is next depends on who is here
+
+    def _answer(self, request: _Request) -> None:
+        """Send every packet of an answer, from the address that was asked and in the class of the request."""
+        about = [*self._sources[request.session]]
+        if request.tos:
+            about.append((socket.IPPROTO_IP, socket.IP_TOS, struct.pack("@i", request.tos)))
+        for padding in self._answers[request.session]:
+            try:
+                self.socket.sendmsg([request.echo, padding], about, 0, request.client)
+                self.counts["answers"] += 1
+            except OSError:
+                self.counts["errors"] += 1
 
     def _begin(self) -> bool:
         """Take the next request into service, if there is one; says when it will be done."""
@@ -345,9 +361,19 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _answer_padding(bits: float) -> bytes | None:
-    """What follows the echo in an answer of `bits` on the wire; None where nothing is answered."""
-    return bytes(max(0, round(bits / 8) - FRAME_HEADERS - ECHO.size)) if bits > 0 else None
+def _answer_paddings(bits: float) -> list[bytes]:
+    """What follows the echo in each packet of an answer of `bits` on the wire; nothing where nothing is answered."""
+    size = round(bits / 8)
+    count = -(-size // LONGEST_FRAME)
+    cuts = [size * part // count for part in range(count + 1)] if count else []
+    return [bytes(max(0, b - a - FRAME_HEADERS - ECHO.size)) for a, b in itertools.pairwise(cuts)]
+
+
+def _source(address: str) -> list[tuple[int, int, bytes]]:
+    """What tells the kernel from which of the host's addresses a packet goes; nothing where it has no choice."""
+    if not address:
+        return []
+    return [(socket.IPPROTO_IP, IP_PKTINFO, struct.pack("@i4s4s", 0, socket.inet_aton(address), bytes(4)))]
 
 
 def _table(flat: array[int]) -> NDArray[np.int64]:
