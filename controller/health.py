@@ -1,8 +1,10 @@
 """What does not work, told from the ports of switches and from servers that do not answer.
 
 A link is down when a port at either of its ends is. A server is down when its port is, or when it has been silent: it
-was sent requests that want answers and has said nothing for `SILENCE_S`. It is back when it says something: a server
-that starts greets its network, and any frame will do. A greeting that was none costs one more silence.
+was sent requests that want answers and has said next to nothing for `SILENCE_S`; nothing at all is too much to ask,
+because the host of a dead process says by ICMP that nobody is there, once a second to each who asks. It is back when it
+says something: a server that starts greets its network, and any frame will do. A greeting that was none costs one more
+silence.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ SILENCE_S = 0.7
 LEAST_ASKED = 10.0
 """Packets/s from which on a server counts as asked (ours)."""
 
+LEAST_ANSWERED = 0.25
+"""Answers to each request, where all want one, up to which a server says next to nothing (ours)."""
+
 
 @dataclass(frozen=True)
 class Silence:
@@ -40,16 +45,21 @@ class Silence:
 def silences(fabric: Fabric, before: Mapping[str, Silence], meter: Meter, dead: Set[Port]) -> Mapping[str, Silence]:
     """The silence of each server after new rates; a server whose port is dead is not blamed for it."""
     found = dict(before)
-    answering = {name for s in fabric.network.sessions if s.response_bits > 0 for name in fabric.plant.ends(s)}
+    wants: dict[str, set[bool]] = {}
+    for session in fabric.network.sessions:
+        for end in fabric.plant.ends(session):
+            wants.setdefault(end, set()).add(session.response_bits > 0)
     for server in fabric.network.servers:
         host = fabric.plant.hosts[server.name]
         said, asked = (meter.rates.get((way, host.node, host.port)) for way in ("in", "out"))
         if said is None or asked is None:
             continue
         last, now = found.get(server.name, Silence(None, said.time)), said.time
-        if said.packets > 0 or (host.node, host.port) in dead:
+        wanted = wants.get(server.name, {False})
+        little = LEAST_ANSWERED * asked.packets if wanted == {True} else 0.0
+        if said.packets > little or (host.node, host.port) in dead:
             found[server.name] = Silence(0.0, now)
-        elif server.name not in answering or asked.packets < LEAST_ASKED:
+        elif wanted == {False} or asked.packets < LEAST_ASKED:
             found[server.name] = replace(last, time=now) if last.dead else Silence(None, now)
         else:  # in the first interval in which it was asked, it may have been asked only just now
             found[server.name] = Silence(0.0 if last.length is None else last.length + now - last.time, now)

@@ -1,7 +1,7 @@
 """Counters to rates: what was counted, over which time, and how old the answer is.
 
 A **counter** has a key (what it counts), a value in packets and bytes, and the time of the reply that carried it. A
-rate is the increase over the time between two replies of the same counter, however far apart they are. Four things
+rate is the increase over the time between two replies of the same counter, however far apart they are. Five things
 are told apart from traffic:
 
 | seen | meaning | what follows |
@@ -9,6 +9,7 @@ are told apart from traffic:
 | 2^64 - 1 | the switch does not support the counter | no data: nothing is learnt |
 | less than before, near 2^64 before | the counter wrapped | the increase modulo 2^64 |
 | less than before, else | the counter was reset | this interval is skipped, the next one starts here |
+| a switch whose ports count nothing, while a neighbour counts what it sends there | it stands still | as if silent |
 | no reply | silence | the last rate stays, its age grows |
 
 Unknown is never zero. What was never measured has no rate; where a number must be had (the loads that a policy
@@ -109,6 +110,35 @@ def read(meter: Meter, counts: Counts) -> Meter:
             span = count.time - before.time
             rates[key] = Rate(packets / span, 8 * octets / span, count.time)
     return Meter(kept, rates)
+
+
+def going(fabric: Fabric, meter: Meter, counts: Counts) -> Counts:
+    """The counters less those of switches that stand still: none of their ports counts on, and a neighbour's does.
+
+    Parameters
+    ----------
+    meter : Meter
+        Before these counters.
+
+    Notes
+    -----
+    O(counters). A switch that nobody sends anything to may well count nothing.
+    """
+    told: set[str] = set()
+    grown: set[Key] = set()
+    for key, count in counts.items():
+        if key[0] != "rule" and (before := meter.counts.get(key)) and count.time > before.time:
+            told.add(key[1])
+            if count.packets != before.packets:
+                grown.add(key)
+    suspects = told - {switch for _, switch, _ in grown}
+    still = {
+        other
+        for other in suspects
+        for name in fabric.plant.switches[other].ports
+        if ("out", name, fabric.plant.switches[name].ports[other]) in grown
+    }
+    return {key: count for key, count in counts.items() if key[1] not in still} if still else counts
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from controller.fabric import Fabric
 from controller.hashing import UDP, slots_of
 from controller.labels import REFUSED, Labels
 from controller.laws import Laws
-from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, read, remarked
+from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, going, read, remarked
 from controller.plant import FLOW_PORT, SERVICE_PORT
 from controller.retire import Use, observe
 from controller.rules import Delta, RuleSet, diff, doubted
@@ -174,6 +174,7 @@ def learn(
     exports: tuple[Export, ...] = (),
 ) -> State:
     """The state after new counters and exports, and with `dead` ports; what was never measured is as in the model."""
+    counts = going(fabric, state.meter, counts)
     meter = read(state.meter, counts)
     measured = Reader(fabric, state.labels, meter, now).measured(lambda: _assumed(fabric.network, state.decision))
     last = state.demand.time if math.isfinite(state.demand.time) else -math.inf

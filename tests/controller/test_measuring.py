@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.compile import request_rule
 from controller.labels import Labels
-from controller.measure import EMPTY, FORGET_S, NO_DATA, Count, Key, Reader, increase, read
+from controller.measure import EMPTY, FORGET_S, NO_DATA, Count, Key, Reader, going, increase, read
 from pricing.values import Loads
 
 KEY: Key = ("out", "a", 1)
@@ -60,6 +60,25 @@ def test_a_counter_that_is_gone_is_forgotten() -> None:
     other: Key = ("out", "a", 2)
     meter = read(read(EMPTY, {KEY: Count(0, 0, 1.0)}), {KEY: Count(1, 1, 2.0)})
     assert KEY not in read(meter, {other: Count(0, 0, 3.0 + FORGET_S)}).rates
+
+
+def test_a_switch_that_stands_still_while_it_is_sent_packets_is_silent() -> None:
+    fabric = small.fabric(small.LINE)
+    ports = fabric.plant.switches
+    sends: Key = ("out", "a", ports["a"].ports["b"])
+    other: Key = ("out", "b", ports["b"].ports["c"])
+    rule: Key = ("rule", "b", 7)
+    before = read(EMPTY, {key: Count(10, 10, 1.0) for key in (sends, other, rule)})
+
+    def kept(sent: int, passed: int, when: float = 2.0) -> set[Key]:
+        counts = {sends: Count(sent, sent, 2.0), other: Count(passed, passed, when), rule: Count(99, 99, when)}
+        return set(going(fabric, before, counts))
+
+    assert kept(20, 10) == {sends}, "its rules are not believed either"
+    assert kept(20, 11) == {sends, other, rule}
+    assert kept(10, 10) == {sends, other, rule}, "nobody sends it anything"
+    assert kept(20, 10, 1.0) == {sends, other, rule}, "no new answer"
+    assert kept(20, NO_DATA) == {sends, other, rule}, "no counter at all is no standstill"
 
 
 def test_unknown_is_never_zero() -> None:

@@ -113,6 +113,8 @@ def test_a_server_that_is_asked_and_says_nothing_is_down_until_it_speaks() -> No
     assert after([(50, 50), (0, 0), (0, 0), (0, 50), (50, 50)]) == [False] * 5, "nobody asks for a while"
     assert after([(0, 0), (0, 50), (50, 50)]) == [False] * 3, "just asked"
     assert after([(0, 0), (0, 50), (0, 50)]) == [False, False, True]
+    assert after([(100, 100), (8, 100), (8, 100), (0, 0), (1, 0)]) == [False, True, True, True, False], "ICMP errors"
+    assert after([(60, 100), (30, 100)]) == [False, False], "overloaded, and alive"
 
 
 def test_a_dead_port_takes_both_directions_of_its_cable_or_its_server() -> None:
