@@ -15,6 +15,10 @@ import small_fabrics as small
 from private_switch import PrivateSwitch, can_emulate, private_switch
 from test_controller_emulated import STREAM, build, free_port, records, running, servers
 
+from controller.certificates import make
+from controller.channel import AUTHORITY, SWITCH
+from controller.framework import PACKAGES
+
 pytestmark = [
     pytest.mark.emulated,
     pytest.mark.skipif(not can_emulate(), reason="needs root and Open vSwitch"),
@@ -52,10 +56,20 @@ def rules(switch: PrivateSwitch) -> dict[str, set[str]]:
     }
 
 
-def test_a_controller_that_was_killed_is_followed_by_one_that_adopts_its_rules(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("framework", "protocol"), [("os-ken", "tcp"), ("ryu", "ssl")])
+def test_a_controller_that_was_killed_is_followed_by_one_that_adopts_its_rules(
+    framework: str, protocol: str, tmp_path: Path
+) -> None:
+    pytest.importorskip(PACKAGES[framework])
     options = ["--policy=joint-distributed", "--slots=128", f"--metrics=127.0.0.1:{free_port()}"]
+    options.append(f"--framework={framework}")
     with private_switch() as switch:
-        plant = build(switch, RING, "127.0.0.1:6653")
+        if protocol == "ssl":
+            make(tmp_path / "keys")
+            options.append(f"--certificates={tmp_path}/keys")
+            files = (f"{SWITCH}-key.pem", f"{SWITCH}-certificate.pem", AUTHORITY)
+            switch.vsctl("set-ssl", *(str(tmp_path / "keys" / file) for file in files))
+        plant = build(switch, RING, "127.0.0.1:6653", protocol)
         for name in "abcd":
             switch.vsctl("set", "controller", name, "max_backoff=1000")
         with running(tmp_path, RING, plant, *options) as first, servers(switch):
