@@ -321,6 +321,24 @@ class Emulation:
         """Mend the cable of a server's host."""
         self.faults.server(server, works=True)
 
+    def restart_switches(self, away: float = 0.0) -> None:
+        """Kill the run's Open vSwitch and start it again: its switches have lost their rules, and every packet in them.
+
+        Parameters
+        ----------
+        away : float
+            Seconds from the one to the other.
+
+        Raises
+        ------
+        EmulationError
+            When it does not come back with the ports that it had.
+        """
+        self.testbed.restart_switches(away)
+        self.check_ports()
+        self._group_bridges()
+        self._shape()  # it takes away the queues of interfaces that it finds
+
     def cli(self) -> None:
         """Open Mininet's prompt, until `exit`."""
         Prompt(self)

@@ -123,6 +123,17 @@ class Faults:
             raise EmulationError(f"found no server {name!r}; accepted: {accepted}")
         self._set(name, works)
 
+    def steer(self, node: str, target: str | None) -> None:
+        """Let the switch of a node look for its controller elsewhere; where it did at first, without a target."""
+        if target is None:
+            targets = self._controllers.pop(node)
+        else:
+            self._controllers.setdefault(node, self._targets(self.wiring.bridges[node]))
+            targets = dict.fromkeys(self._controllers[node], target)
+        words = [word for uuid, to in targets.items() for word in ("--", "set", "Controller", uuid, f'target="{to}"')]
+        if words:
+            self.run("ovs-vsctl", *words)
+
     def any(self, names: list[str], works: bool) -> None:
         """Let what one name (a node, a server) or two (a link) mean fail, or heal it; raises as they do."""
         match names:
@@ -146,20 +157,15 @@ class Faults:
         self.failed = wanted
 
     def _power(self, node: str, on: bool) -> None:
-        bridge = self.wiring.bridges[node]
-        if on:
-            targets = self._controllers.pop(node)
-        else:
-            rows = json.loads(self.run("ovs-vsctl", "--format=json", "--columns=_uuid,target", "list", "Controller"))
-            known = {row[0][1]: row[1] for row in rows["data"]}
-            own = self.run("ovs-vsctl", "get", "Bridge", bridge, "controller")
-            self._controllers[node] = {uuid: target for uuid, target in known.items() if uuid in own}
-            targets = dict.fromkeys(self._controllers[node], NOWHERE)
-        words = [word for uuid, to in targets.items() for word in ("--", "set", "Controller", uuid, f'target="{to}"')]
-        if words:
-            self.run("ovs-vsctl", *words)
+        self.steer(node, None if on else NOWHERE)
         if not on:
-            self.run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", bridge)
+            self.run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", self.wiring.bridges[node])
+
+    def _targets(self, bridge: str) -> dict[str, str]:
+        """Where a bridge looks for its controllers, by their rows in Open vSwitch's database."""
+        rows = json.loads(self.run("ovs-vsctl", "--format=json", "--columns=_uuid,target", "list", "Controller"))
+        own = self.run("ovs-vsctl", "get", "Bridge", bridge, "controller")
+        return {uuid: target for (_, uuid), target in rows["data"] if uuid in own}
 
     def _nodes(self) -> str:
         return ", ".join(sorted(self.wiring.bridges))

@@ -165,6 +165,24 @@ class Testbed:
             if start_time(self._pid(daemon)) is None:
                 raise EmulationError(f"{daemon} of {self.name} has died in mid-run; start again.{self._last_words()}")
 
+    def restart_switches(self, away: float = 0.0) -> None:
+        """Kill ovs-vswitchd and start it again: bridges come back from its database, rules and queues do not.
+
+        Parameters
+        ----------
+        away : float
+            Seconds from the one to the other.
+
+        Raises
+        ------
+        EmulationError
+            When it does not start.
+        """
+        _end([self.switch_pid], 0.0)
+        time.sleep(away)
+        with inside(self.namespace):
+            self._start_vswitchd()
+
     @property
     def switch_pid(self) -> int:
         """Process id of ovs-vswitchd; 0 when it has died and taken its pid file away."""
@@ -193,13 +211,16 @@ class Testbed:
             # Counters of rules are pushed by the revalidators: their longest round is how old a counter may be.
             settings = ("set", "Open_vSwitch", ".", "other_config:max-revalidator=200")
             self.run("ovs-vsctl", "--no-wait", "--", "init", "--", *settings)
-            allocator = find_library(ALLOCATOR)
-            environment = self.environment | ({"LD_PRELOAD": allocator} if allocator else {})
-            run("ovs-vswitchd", *self._daemon("ovs-vswitchd"), environment=environment, timeout=self.timeout)
-            go_first(self.switch_pid)
-            self.run("ovs-appctl", "-t", "ovs-vswitchd", "version")
+            self._start_vswitchd()
         except EmulationError as error:
             raise EmulationError(f"Open vSwitch does not start: {error}{self._last_words()}") from error
+
+    def _start_vswitchd(self) -> None:
+        allocator = find_library(ALLOCATOR)
+        environment = self.environment | ({"LD_PRELOAD": allocator} if allocator else {})
+        run("ovs-vswitchd", *self._daemon("ovs-vswitchd"), environment=environment, timeout=self.timeout)
+        go_first(self.switch_pid)
+        self.run("ovs-appctl", "-t", "ovs-vswitchd", "version")
 
     def _daemon(self, name: str) -> tuple[str, ...]:
         log = self.directory / f"{name}.log"
@@ -338,7 +359,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _end(pids: list[int], grace: float) -> None:
-    """SIGTERM, and after `grace` seconds SIGKILL, and wait until all are gone."""
+    """SIGTERM, and after `grace` seconds SIGKILL, and wait until all are gone; without grace SIGKILL at once."""
     poller = select.poll()
     alive: dict[int, int] = {}
     for pid in pids:
@@ -346,7 +367,7 @@ def _end(pids: list[int], grace: float) -> None:
             descriptor = os.pidfd_open(pid)
             poller.register(descriptor, select.POLLIN)
             alive[descriptor] = pid
-    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, GRACE))[not grace :]:
         for descriptor in alive:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, number)

@@ -159,12 +159,12 @@ class Campaign:
                 self.emulation.heal_link(*setting.without)
 
     @contextmanager
-    def traffic(self, seed: int) -> Iterator[Traffic]:
-        """The scenario's own traffic for the length of the block, an hour at most."""
+    def traffic(self, seed: int, length: float = OPEN_END_S) -> Iterator[Traffic]:
+        """The scenario's own traffic for the length of the block, or of so many seconds."""
         traffic = self._traffic()
         try:
             traffic.start_servers(seed)
-            traffic.start_senders(seed, 0.0, OPEN_END_S)
+            traffic.start_senders(seed, 0.0, length)
             yield traffic
         finally:
             traffic.stop()

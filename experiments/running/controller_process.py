@@ -63,7 +63,7 @@ class ControllerProcess:
         """Start it, and return at once."""
         command = [sys.executable, "-m", "controller", *self.arguments]
         command += ["--record", str(self.record), "--control", str(self.socket)]
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         go_first(self._process.pid, CONTROL)
 
@@ -119,6 +119,13 @@ class ControllerProcess:
         self._offset += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
 
+    def kill(self) -> None:
+        """End it as a crash does; `start` starts another one in its place."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
     def stop(self) -> None:
         """End it: asked first, then made to."""
         if self._process is None:
@@ -127,6 +134,5 @@ class ControllerProcess:
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
         self._process = None

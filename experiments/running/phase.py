@@ -197,6 +197,16 @@ class Traffic:
             program.tell(repr(start))
         return start
 
+    def kill_server(self, host: str) -> None:
+        """End the process of a server as a crash does; its log is lost."""
+        self._servers.pop(host).kill()
+
+    def start_server(self, host: str, seed: int) -> None:
+        """Start the process of a server again, with an empty queue."""
+        config = serving(self.network, self.plant, self.folder, seed)[host]
+        self._servers[host] = self._start("server", host, config)
+        self._servers[host].wait_ready()
+
     def set_demand(self, session: str, factor: float) -> None:
         """Let a session send `factor` times its rate from now on; 0 silences it."""
         self._senders[session].tell(repr(factor))

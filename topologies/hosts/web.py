@@ -1,6 +1,7 @@
 """A web page that says which server sent it: `python -m topologies.hosts.web CONFIG.json`.
 
-The configuration holds `server` (its name) and `address` (of the service); the page is on TCP port 80.
+The configuration holds `server` (its name) and `address` (of the service); the page is on TCP port 80. Under
+`/bytes/N` there is a file of N bytes, for downloads that take a while.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from socketserver import TCPServer
 
 PORT = 80
 
+CHUNK = bytes(1 << 14)
+"""What a file is made of."""
+
 
 def handler(server: str) -> type[BaseHTTPRequestHandler]:
     """A handler whose every page names `server`, in its text and in the header `X-Server`."""
@@ -23,12 +27,21 @@ def handler(server: str) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            folder, _, size = self.path.rpartition("/")
+            if folder == "/bytes" and size.isdecimal():
+                self._head("application/octet-stream", left := int(size))
+                while left:
+                    left -= self.wfile.write(CHUNK[:left])
+            else:
+                self._head("text/html; charset=utf-8", len(page))
+                self.wfile.write(page)
+
+        def _head(self, kind: str, length: int) -> None:
             self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(page)))
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(length))
             self.send_header("X-Server", server)
             self.end_headers()
-            self.wfile.write(page)
 
         def log_message(self, *_: object) -> None:
             """Nothing: the run directory is no place for access logs."""
