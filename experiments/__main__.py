@@ -6,6 +6,7 @@ A module that adds commands to `experiments.commands.cli.app` is imported here.
 import experiments.commands.bench
 import experiments.commands.calibrate
 import experiments.commands.compare
+import experiments.commands.faults
 import experiments.commands.market
 import experiments.commands.paper
 import experiments.commands.replay

@@ -1,0 +1,119 @@
+"""`bin/wardrop faults`: faults on purpose, under load; what is done, what must be seen, what was.
+
+`docs/reference/faults.md` has the rows and the fields of `--json FILE`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from experiments.commands.cli import JsonOption, app, console, write_json
+from experiments.commands.run import (
+    METRICS,
+    OPENFLOW,
+    FrameworkOption,
+    MetricsOption,
+    OpenflowOption,
+    SeedOption,
+    TickOption,
+    WaitOption,
+    give_back,
+    options_of,
+)
+from pricing.errors import WardropError
+
+if TYPE_CHECKING:
+    from experiments.faults.rows import Outcome
+
+
+@app.command()
+def faults(
+    scenario: Annotated[
+        str,
+        typer.Argument(metavar="[SCENARIO]", help="A scenario's name (see `list`), or the path of a scenario file."),
+    ] = "abilene",
+    only: Annotated[str, typer.Option("--only", metavar="NAME,...", help="These rows alone.")] = "",
+    duration: Annotated[float, typer.Option("--duration", metavar="S", help="Seconds of the row `hitless`.")] = 300.0,
+    seed: SeedOption = 1,
+    framework: FrameworkOption = "os-ken",
+    metrics: MetricsOption = METRICS,
+    openflow: OpenflowOption = OPENFLOW,
+    tick: TickOption = None,
+    wait: WaitOption = 0.0,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write a page of it there too.")] = None,
+    to: JsonOption = None,
+) -> None:
+    """Let links, servers, switches and the controller fail under load, and show what packets see of it."""
+    from experiments.faults.table import chosen, run
+    from experiments.pages.faults import html
+    from experiments.running.machine import versions
+    from topologies import scenario as scenarios
+
+    if not duration >= 5:
+        raise WardropError(f"--duration {duration:g}: 5 s and more are accepted")
+    rows = chosen([name.strip() for name in only.split(",") if name.strip()])
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WardropError(f"--out {out}: {error.strerror}; a folder that can be written is accepted") from error
+    options = options_of(framework, metrics, openflow, tick, wait, None, None)
+    screen = console()
+
+    def say(what: str) -> None:
+        screen.print(what, highlight=False, markup=False, soft_wrap=True)
+
+    network = scenarios.load(scenario)
+    found = run(network, rows, options, seed, duration, say)
+    made = as_json(network.name, seed, found) | {"versions": versions(framework)}
+    show(found)
+    if out is not None:
+        (out / "faults.html").write_text(html(made, found), encoding="utf-8")
+        write_json(out / "faults.json", made)
+        give_back(out / "faults.html", out / "faults.json")
+        screen.print(f"page: {out / 'faults.html'}; figures: {out / 'faults.json'}", highlight=False, markup=False)
+    write_json(to, made)
+    if to is not None:
+        give_back(to)
+    if failed := [outcome.row.name for outcome in found if not outcome.passed]:
+        raise WardropError(
+            f"{len(failed)} of {len(found)} did not show what they must: {', '.join(failed)}; where a figure of time "
+            "failed and `steal` is high, run them again with --only"
+        )
+
+
+def as_json(scenario: str, seed: int, found: Sequence[Outcome]) -> dict[str, Any]:
+    """What `--json FILE` holds, versions left out."""
+    return {
+        "schema": "wardrop-faults-1",
+        "scenario": scenario,
+        "seed": seed,
+        "command": "bin/wardrop " + shlex.join(sys.argv[1:]),
+        "faults": [outcome.as_json() for outcome in found],
+    }
+
+
+def show(found: Sequence[Outcome]) -> None:
+    """Print the table: what was done, what must be seen, what was measured."""
+    from rich.table import Table
+
+    from experiments.pages.faults import number
+
+    table = Table(title="Faults under load", title_justify="left", show_lines=True)
+    for head in ("fault", "what was done, and what must be seen", "measured", "passed"):
+        table.add_column(head)
+    for outcome in found:
+        lines = [
+            f"{figure.name} {number(outcome.figures.get(figure.name))}{f' ({figure.bound})' if figure.bound else ''}"
+            + (" ✗" if figure in outcome.broken else "")
+            for figure in outcome.row.figures
+        ]
+        words = f"{outcome.row.done}: {outcome.row.wanted}"
+        table.add_row(outcome.row.name, words, "\n".join(lines), "yes" if outcome.passed else "NO")
+    console().print(table, highlight=False, markup=False)

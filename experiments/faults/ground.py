@@ -1,0 +1,123 @@
+"""A network under load to which faults are done: its ticks as they come, and what is worth breaking in it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import networkx as nx
+
+from experiments.running.campaign import Campaign
+from experiments.running.phase import Traffic
+from pricing.network import LinkKey, Network
+
+PATIENCE_S = 40.0
+"""Longest wait for what must be seen (ours)."""
+
+Line = dict[str, Any]
+"""A line of the controller's record."""
+
+
+@dataclass
+class Ground:
+    """A network that is up, with its traffic.
+
+    Parameters
+    ----------
+    up : Campaign
+    traffic : Traffic
+    seed : int
+        Of the traffic.
+    length : float
+        Of the traffic, s.
+    tick : float
+        Seconds between two decisions.
+    lines : list of Line
+        Ticks since it was up.
+    """
+
+    up: Campaign
+    traffic: Traffic
+    seed: int
+    length: float
+    tick: float
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def history(self) -> list[Line]:
+        """Ticks since the controller was started."""
+        return [*self.up.history, *self.lines]
+
+    @property
+    def network(self) -> Network:
+        """The network that is emulated."""
+        return self.up.network
+
+    def look(self) -> list[Line]:
+        """Ticks that came since the last look; raises as `Campaign.check` does when something has died by itself."""
+        self.up.check()
+        self.traffic.check()
+        new = [line for line in self.up.controller.new_records() if "tick" in line]
+        self.lines += new
+        self.traffic.fetch_page()
+        return new
+
+    def coming(self, patience: float = PATIENCE_S) -> Iterator[Line]:
+        """Ticks from now on, as they come, until the patience is over."""
+        self.look()
+        seen, deadline = len(self.lines), time.monotonic() + patience
+        while time.monotonic() < deadline:
+            while seen < len(self.lines):
+                seen += 1
+                yield self.lines[seen - 1]
+            time.sleep(0.02)
+            self.look()
+
+    def until(self, wanted: Callable[[Line], bool]) -> tuple[int | None, list[Line]]:
+        """How many ticks it takes from now until one is as wanted, None when none is; and these ticks."""
+        found: list[Line] = []
+        for line in self.coming():
+            found.append(line)
+            if wanted(line):
+                return len(found), found
+        return None, found
+
+    def ticks(self, count: int) -> list[Line]:
+        """The next ticks."""
+        ahead = self.coming(PATIENCE_S + count * self.tick)
+        return [line for _, line in zip(range(count), ahead, strict=False)]
+
+    def settle(self) -> None:
+        """Wait until everything is measured and nothing is wrong."""
+        self.until(lambda line: line["error"] is None and max_age(line) < math.inf)
+
+    def busiest_cable(self) -> LinkKey:
+        """The cable that carries most, of those without which the network still hangs together."""
+        load = {link.key: row["load"] for link, row in zip(self.network.links, self.lines[-1]["links"], strict=True)}
+
+        return max(spare_cables(self.network), key=lambda key: load[key] + load[key[::-1]])
+
+    def entrance(self) -> str:
+        """The node at which the largest session enters: its switch has slots that change."""
+        return max(self.network.sessions, key=lambda session: session.rate).source
+
+
+def spare_cables(network: Network) -> list[LinkKey]:
+    """Cables without which every node still reaches every other."""
+
+    def spare(key: LinkKey) -> bool:
+        rest = network.graph.copy()
+        rest.remove_edges_from([key, key[::-1]])
+        return bool(nx.is_strongly_connected(rest))
+
+    both = [key for key in network.link_index if key < key[::-1] and key[::-1] in network.link_index]
+    return [key for key in both if spare(key)]
+
+
+def max_age(line: Line) -> float:
+    """Age of the oldest measurement of a link or server in a tick, s; infinite where one was never measured."""
+    ages = [row["age"] for row in (*line["links"], *line["servers"])]
+    return math.inf if None in ages else max(ages, default=0.0)

@@ -1,0 +1,62 @@
+"""What became of every request: answered once, never, or more often, by the sequence numbers in the hosts' logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.running.phase import Traffic
+from pricing.values import FloatArray
+from topologies.hosts.logs import SECOND
+
+
+@dataclass(frozen=True)
+class Packets:
+    """Requests in the order of their sessions.
+
+    Parameters
+    ----------
+    sent : array of shape (n,)
+        Unix time, s.
+    times : array of shape (n,)
+        How often each was answered; where a session is not answered, how often servers took it in.
+    """
+
+    sent: FloatArray
+    times: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, traffic: Traffic) -> Packets:
+        """The requests of traffic that has been stopped."""
+        requests, answers, served = traffic.logs()
+        sent, times = [np.zeros(0)], [np.zeros(0, np.int64)]
+        for index, session in enumerate(traffic.network.sessions):
+            rows = requests[session.name][0]
+            rows = rows[rows["sent"] > 0]
+            if session.response_bits > 0:
+                came = answers[session.name][0]["seq"]
+            else:
+                came = np.concatenate([log["seq"][log["session"] == index] for log, _ in served.values()])
+            known, often = np.unique(came, return_counts=True)
+            count = dict(zip(known.tolist(), often.tolist(), strict=True))
+            sent.append(rows["sent"] / SECOND)
+            times.append(np.array([count.get(number, 0) for number in rows["seq"].tolist()], np.int64))
+        return cls(np.concatenate(sent), np.concatenate(times))
+
+    def between(self, start: float, end: float) -> Packets:
+        """Those sent from `start` to before `end`, Unix times."""
+        inside = (self.sent >= start) & (self.sent < end)
+        return Packets(self.sent[inside], self.times[inside])
+
+    def figures(self, moment: float | None) -> dict[str, float | None]:
+        """How many there are, were lost and were duplicated; and how long after `moment` the last lost one was sent."""
+        lost = self.sent[self.times == 0]
+        last = max(float(lost.max()) - moment, 0.0) if len(lost) and moment is not None else 0.0
+        return {
+            "packets": len(self.sent),
+            "lost": len(lost),
+            "duplicated": int((self.times > 1).sum()),
+            "last_lost_s": last,
+        }
