@@ -198,5 +198,8 @@ class Fabric:
     def paths(self, allocation: Allocation) -> list[Path]:
         """Every path that an allocation may use, there and back."""
         there = [self.there(route) for route, _ in allocation]
-        beside = itertools.chain.from_iterable(map(self.companions, there))
-        return list(dict.fromkeys((*there, *beside, *self.fallbacks.values())))
+        return list(dict.fromkeys((*there, *self.beside(there))))
+
+    def beside(self, there: Iterable[Path]) -> list[Path]:
+        """What must have numbers where these paths there have: their companions, and the ways back of last resort."""
+        return [*itertools.chain.from_iterable(map(self.companions, there)), *self.fallbacks.values()]

@@ -7,7 +7,6 @@ the plan's delta and says how that went: `acknowledged` or `refused`. Until then
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
@@ -265,8 +264,7 @@ def restore(fabric: Fabric, state: State, decision: Decision) -> Plan:
     """Put back what the decision in force wants, and decide nothing; an outage may ask for other ways back."""
     under = fabric.under(state.outage)
     there = {state.labels.path(number) for deal in state.deals.values() for number in deal if number != REFUSED}
-    beside = itertools.chain.from_iterable(map(under.companions, there))
-    labels = state.labels.given({*beside, *under.fallbacks.values()}, state.use.free)
+    labels = state.labels.given(under.beside(there), state.use.free)
     rules = compile_rules(under, labels, state.deals, state.installed)
     return Plan(decision, state.served, labels, state.deals, state.unsplit, rules, diff(rules, state.installed))
 

@@ -119,6 +119,12 @@ def validate(
     found = _validate(
         scenario, settings, duration, seed, load, options_of(framework, metrics, openflow, tick, wait, token, pcap)
     )
+    if "groups" in found:
+        from experiments.result.groups import table as shown
+
+        console().print(shown(found["groups"]))
+        write_json(to, found)
+        return
     if out is None:
         from experiments.pages.report import table
 
@@ -337,12 +343,15 @@ def _phases(
 def _account(
     chosen: Scenario, up: Campaign, logs: list[PhaseLog], seed: int, options: Options, began: float
 ) -> dict[str, Any]:
+    from experiments.result import groups
     from experiments.result.assemble import Account, report
     from experiments.result.verdicts import verdicts
     from experiments.running.campaign import ITERATES
     from experiments.running.machine import BAD_SHARE, versions
 
     accounts = [Account(up.network, up.emulation.plant, log, up.emulation.calibration) for log in logs]
+    if groups.has_groups(up.network):
+        return {"scenario": chosen.name, "seed": seed, "groups": [groups.run(account) for account in accounts]}
     machine = {
         "framework": options.framework,
         "versions": versions(options.framework),

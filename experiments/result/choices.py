@@ -95,7 +95,7 @@ class Choices:
 
 
 def parse_route(network: Network, session: str, text: str) -> Route:
-    """The route that `str(route)` wrote: nodes joined by `>`, and `@server`.
+    """The route that `str(route)` wrote: nodes joined by `>`, and `@server`; or a tree's links with their statuses.
 
     What follows `@` and is no server of the network (the host of a unicast session) is passed over.
 
@@ -104,5 +104,10 @@ def parse_route(network: Network, session: str, text: str) -> Route:
     >>> parse_route(small, "k", "a>b@s")
     Route(session='k', links=(('a', 'b'),), server='s')
     """
+    if "{" in text:
+        copies = [copy.removesuffix("}").partition("{") for copy in text.split(" ")]
+        ends = (link.partition(">") for link, _, _ in copies)
+        links = tuple((src, dst) for src, _, dst in ends)
+        return Route(session, links, statuses=tuple(tuple(status.split(",")) for _, _, status in copies))
     way, _, end = text.removeprefix(f"{session} ").partition("@")
     return Route(session, tuple(pairwise(way.split(">"))), end if end in network.server_index else "")

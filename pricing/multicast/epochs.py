@@ -27,6 +27,7 @@ from pricing.multicast.backpressure import Backpressure, Queues, dcnc, egdcnc, g
 from pricing.multicast.extract import LEAST, extract
 from pricing.multicast.instance import Cast, Instance, from_network
 from pricing.multicast.simulate import Setting, orders
+from pricing.multicast.status import Distance
 from pricing.multicast.universal import HOP
 from pricing.network import LinkKey, Network, Route
 from pricing.problem import joined, make_allocation, problem_of
@@ -47,6 +48,9 @@ HEADROOM = 0.97
 
 V, ETA = 1.0, 1.0
 """What a unit of cost weighs against a packet in a queue, and what a hop does where queues are biased (ours)."""
+
+DISTANCE: Distance = "capacity"
+"""What is near where destinations are clustered into a duplication tree (ours)."""
 
 _SETTING = Setting(slots=SLOTS)
 
@@ -103,8 +107,8 @@ class Epochs:
 GDCNC = Epochs(lambda _: gdcnc(V))
 DCNC = Epochs(lambda _: dcnc(V))
 EGDCNC = Epochs(lambda _: egdcnc(V, ETA))
-GDCNC_R = Epochs(lambda instance: gdcnc_r(instance, V, distance="capacity"))
-EGDCNC_R = Epochs(lambda instance: gdcnc_r(instance, V, ETA, distance="capacity"))
+GDCNC_R = Epochs(lambda instance: gdcnc_r(instance, V, distance=DISTANCE))
+EGDCNC_R = Epochs(lambda instance: gdcnc_r(instance, V, ETA, distance=DISTANCE))
 
 
 def _run(before: Epoch, rates: FloatArray, slots: int, fresh: float) -> Epoch:
@@ -130,8 +134,8 @@ def unit(network: Network) -> float:
 
 
 @lru_cache(maxsize=32)
-def instance_of(network: Network) -> Instance:
-    """The instance of a network's unicast and multicast sessions.
+def instance_of(network: Network, headroom: float = HEADROOM) -> Instance:
+    """The instance of a network's unicast and multicast sessions, on that part of every link's capacity.
 
     Raises
     ------
@@ -143,7 +147,7 @@ def instance_of(network: Network) -> Instance:
             accepted = "the multicast policies accept unicast and multicast sessions; choose another policy"
             raise WardropError(f"session {session.name}: anycast; {accepted}")
     casts = tuple(Cast(s.name, s.source, s.destinations, s.rate / unit(network)) for s in network.sessions)
-    return from_network(network, casts, 1.0, unit(network) / HEADROOM, 1.0)
+    return from_network(network, casts, 1.0, unit(network) / headroom, 1.0)
 
 
 def offered(network: Network, loads: Loads) -> FloatArray:
