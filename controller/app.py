@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import socket
 import sys
 import time
@@ -37,6 +38,10 @@ from pricing.priority.publish import Published
 CONNECT_TIMEOUT_S = 60.0
 INSTALL_TIMEOUT_S = 10.0
 """Longest wait for one barrier; the first rules of a large network take a second or two."""
+
+
+LONG_VERDICT_S = 0.05
+"""A verdict that takes longer than this is not reached every tick, but for a tenth of the time at most (ours)."""
 
 
 class Controller:
@@ -89,6 +94,8 @@ class Controller:
         self.line: dict[str, Any] = {}
         self.parts: dict[str, float] = {}
         self.state = tick.first_state(fabric, policy, law)
+        self._verdict = tick.NO_VERDICT
+        self._next_verdict = -math.inf
         self._unread: set[str] = set()
         self._said: str | None = None
         self._named: set[str] = set()
@@ -232,17 +239,13 @@ class Controller:
         """
         installed = time.time()
         line: dict[str, Any] = {"time": installed, **tick.describe(self.fabric, self.state)}
-        verdict = tick.NO_VERDICT
-        try:
-            if judged:
-                self.state, verdict = tick.judge(self.fabric, self.state)
-        except Exception as failure:  # an allocation that cannot be judged still carries packets
-            error = error or failure
+        failure = self._judge() if judged else None
+        error = error or failure
         took = time.monotonic() - began
         self.parts["judge"] = took - sum(self.parts.values())
         kind = type(error).__name__ if error else None
         message = f"{kind}: {error}" if error else None
-        line |= {**verdict, "tick_s": took, "tick_parts_s": self.parts, "rules_changed": rules, "error": message}
+        line |= {**self._verdict, "tick_s": took, "tick_parts_s": self.parts, "rules_changed": rules, "error": message}
         line |= {"refused": dict(self.exporter.refused)}
         if changed:
             line |= {"installed": installed, **tick.installed_values(self.fabric, self.state)}
@@ -255,6 +258,20 @@ class Controller:
         if message and message != self._said:
             self._log.error("tick", error=message)
         self._said = message
+
+    def _judge(self) -> Exception | None:
+        """Reach a verdict, unless the last one took so long that it has to do; what kept it from being reached."""
+        at = time.monotonic()
+        if at < self._next_verdict:
+            return None
+        problem: Exception | None = None
+        try:
+            self.state, self._verdict = tick.judge(self.fabric, self.state)
+        except Exception as failure:  # an allocation that cannot be judged still carries packets
+            self._verdict, problem = tick.NO_VERDICT, failure
+        now = time.monotonic()
+        self._next_verdict = now + 10 * (now - at) if now - at > LONG_VERDICT_S else now
+        return problem
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer one request of the control socket."""

@@ -273,14 +273,16 @@ def parts_served(left: Remains, state: State) -> tuple[FloatArray, FloatArray]:
     """What part of each remaining session's estimated rate fits, and what part is let in; each of shape (K,).
 
     Estimates are noisy: nothing is refused before the demand is surely too much. A policy that sheds does so itself.
+    Where an allocation that is known carries all, the one in force or the last optimum, no linear program is asked.
     """
     offered, problem = state.offered[left.sessions], problem_of(left.network)
     everything = np.ones(len(offered))
     if state.policy.sheds:
         return everything, everything
     known = left.restricted(state.decision.allocation) if state.decision else shortest_path(left.network)
-    if (problem.loads(known, offered) <= LIMIT * problem.capacity).all():
-        return everything, everything
+    for allocation in (known, state.best):
+        if allocation and (problem.loads(allocation, offered) <= LIMIT * problem.capacity).all():
+            return everything, everything
     fits = admitted(left.network, offered)
     if (fits == 1).all():
         return fits, everything
@@ -360,7 +362,8 @@ def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]
         witness = best.allocation
         verdict = verdict | {"optimum": finite(best.certificate.primal)}
     certificate = certify(priced, left.restricted(state.decision.allocation), offered, witness)
-    if state.seen is not None and _flows(state):
+    flows = state.measured.loads.offered.sum() if state.measured else 0.0
+    if state.seen is not None and flows > SMOOTHING * state.seen.offered.sum():  # else loads tell of what was
         bound = verdict["optimum"] if verdict["optimum"] is not None else -math.inf
         seen = left.loads(state.seen)
         running = certify_loads(priced, replace(seen, offered=seen.offered * served), bound)
@@ -370,13 +373,6 @@ def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]
         "kkt_residual": finite(certificate.kkt_residual),
         "objective": finite(certificate.primal),
     }
-
-
-def _flows(state: State) -> bool:
-    """Whether traffic flows now: when it has ended, smoothed loads tell of what was."""
-    if state.measured is None or state.seen is None:
-        return False
-    return bool(state.measured.loads.offered.sum() > SMOOTHING * state.seen.offered.sum())
 
 
 def finite(value: float) -> float | None:

@@ -121,9 +121,16 @@ def resume(network: Network, allocation: Allocation, offered: FloatArray) -> Sta
     offered : array of shape (K,)
         bit/s of each session.
     """
+    _prepare(network)
     shares = dict(allocation)
     load = problem_of(network).loads(allocation, offered)
     return State(shares, shares, load, offered, round(1 / SMOOTHING))
+
+
+def _prepare(network: Network) -> None:
+    """Look for the routes that sessions always consider: the search takes seconds in a large network, once."""
+    for session in network.sessions:
+        nearest_routes(network, session, NEAREST)
 
 
 def step(network: Network, loads: Loads, state: Any) -> Decision:
@@ -146,6 +153,7 @@ def step(network: Network, loads: Loads, state: Any) -> Decision:
     problem = problem_of(network)
     if state is None:
         start, nothing = cold_start(network), np.zeros(0)
+        _prepare(network)
         return Decision(problem.prices(joined(loads)), start, State(dict(start), dict(start), nothing, nothing))
     now = observe(problem, loads, state)
     return Decision(problem.prices(now.load), *_decided(problem, now, answer(problem, now)))

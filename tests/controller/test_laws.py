@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +95,24 @@ def test_files_are_read_and_half_a_file_tells_nothing(tmp_path: Path) -> None:
     found = exports(tmp_path)
     assert found == (Export("a->b", 7.5, 10, 8e4, None, 0.1), Export("east", 7.0, 3, 6.0, 14.0, 0.5))
     assert exports(None) == exports(tmp_path / "none") == ()
+
+
+def test_ticks_leave_no_memory_behind() -> None:
+    """Minutes of a small network after a warm-up, in which caches fill; a state kept each tick would be kilobytes."""
+    rng = np.random.default_rng(3)
+    state = tick.first_state(FABRIC, POLICIES["joint-distributed"], "measured")
+    state = tick.acknowledged(state, tick.plan(FABRIC, state))
+    every = counters(rng, 300, 4128.0)
+    tracemalloc.start()
+    try:
+        for now, counts in enumerate(every):
+            state = tick.acknowledged(state, tick.plan(FABRIC, state))
+            state = tick.learn(FABRIC, state, counts, float(now))
+            if now == 200:
+                gc.collect()
+                before = tracemalloc.get_traced_memory()[0]
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 100 * 500

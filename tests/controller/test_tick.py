@@ -155,6 +155,27 @@ def test_the_record_says_what_was_installed_and_only_when_it_changed() -> None:
     assert second["gap"] >= 0
 
 
+def test_a_long_verdict_holds_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller, _, record = make()
+    monkeypatch.setattr("controller.app.LONG_VERDICT_S", -1.0)  # every verdict takes too long
+    reached: list[int] = []
+    clock = [100.0]
+
+    def verdict(fabric: Fabric, state: tick.State) -> tuple[tick.State, dict[str, float | None]]:
+        reached.append(state.tick)
+        clock[0] += 1.0
+        return state, tick.NO_VERDICT | {"gap": float(len(reached))}
+
+    monkeypatch.setattr(tick, "judge", verdict)
+    monkeypatch.setattr("controller.app.time", type("Clock", (), {"monotonic": lambda: clock[0], "time": lambda: 0.0}))
+    controller.start()
+    for _ in range(3):
+        controller.tick()
+    clock[0] += 10.0
+    controller.tick()
+    assert [line["gap"] for line in lines(record)] == [None, 1.0, 1.0, 1.0, 2.0]
+
+
 def test_an_allocation_that_cannot_be_judged_still_carries_packets(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("in the certificate")
