@@ -18,7 +18,7 @@ import networkx as nx
 import numpy as np
 
 from bench.row import Row
-from controller import tick
+from controller import slots, tick
 from controller.compile import answer_rule, forward_rules, request_rule
 from controller.fabric import Fabric
 from controller.labels import REFUSED
@@ -163,7 +163,7 @@ class Switches:
         """A second of traffic at these bit/s (K,), and the counters after it."""
         index, packets, octets = [], [], []
         for session, rate in zip(self.fabric.network.sessions, rates, strict=True):
-            flows = tick.slot_rates(self.fabric, session.name)
+            flows = slots.slot_rates(self.fabric, session.name)
             split = np.bincount(state.deals[session.name], flows / flows.sum())
             for number in np.flatnonzero(split):
                 if number == REFUSED:

@@ -90,11 +90,12 @@ def run(options: argparse.Namespace) -> None:
     from controller.ledger import Ledger
     from controller.metrics import Exporter
     from controller.openflow import Switchboard
-    from controller.plant import network_from_json, plant_from_json
+    from controller.plant import plant_from_json
     from controller.recording import Recorder
     from controller.told import read as read_told
     from controller.web import serve
     from pricing.own import named
+    from pricing.written import network_from_json
 
     set_up_log(options.log)
     door = Door(tls(options.certificates) if options.certificates else None, Refusals(), 0)
@@ -128,6 +129,9 @@ def run(options: argparse.Namespace) -> None:
     serve(socket.socket(fileno=web), exporter.scrape, framework.spawn, options.token)
     if options.control:
         serve_control(options.control, controller.answer, framework.spawn)
+        for ingress in controller.ingresses:
+            path = options.control.with_name(f"ingress-{plant.switches[ingress.node].dpid}.sock")
+            serve_control(path, ingress.answer, framework.spawn)
     framework.listen(switchboard, switches, door)
     controller.run()
 

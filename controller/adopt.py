@@ -15,7 +15,8 @@ from controller.compile import Deals, slot_rule
 from controller.fabric import Fabric
 from controller.holdings import Held, Written, installed
 from controller.labels import REFUSED, Labels
-from controller.tick import State, slot_rates
+from controller.slots import slot_rates
+from controller.tick import State
 from pricing.network import Allocation, Route, Session
 from pricing.outage import Outage
 from pricing.policy import Policy, nominal_loads

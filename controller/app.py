@@ -23,6 +23,7 @@ from controller import adopt, health, tick
 from controller.announce import announcements
 from controller.exports import exports
 from controller.fabric import Fabric
+from controller.ingress import ingresses
 from controller.laws import law_name
 from controller.ledger import Ledger
 from controller.metrics import Exporter
@@ -96,6 +97,7 @@ class Controller:
         self.state = tick.first_state(fabric, policy, law)
         self._verdict = tick.NO_VERDICT
         self._next_verdict = -math.inf
+        self.ingresses = ingresses(fabric)
         self._unread: set[str] = set()
         self._said: str | None = None
         self._named: set[str] = set()
@@ -162,7 +164,9 @@ class Controller:
         self._unread |= set(self.switchboard.arrived())
         self.switchboard.look(self._unread, self.period)
         dead, back = frozenset(self.switchboard.dead), tuple(sorted(self._unread))
-        inputs = Inputs(self.wanted, dead, counts, now, back, laws=self.law, exports=exports(self.told))
+        asked = {name: split for ingress in self.ingresses for name, split in ingress.taken().items()}
+        heard = exports(self.told)
+        inputs = Inputs(self.wanted, dead, counts, now, back, laws=self.law, exports=heard, asked=asked)
         self.state = tick.informed(self.fabric, self.state, inputs)
         try:
             rules, changed = self._carry_out(inputs)
@@ -223,6 +227,9 @@ class Controller:
         self.state = tick.acknowledged(self.state, plan)
         if isinstance(found := plan.decision.state, Published):
             self.switchboard.send(announcements(self.fabric, found, self.state.tick, time.time_ns()))
+        rates = {s.name: rate for s, rate in zip(self.fabric.network.sessions, self.state.offered, strict=True)}
+        for ingress in self.ingresses:
+            ingress.carries(plan.decision.allocation, rates, time.time())
         return len(plan.delta), changed
 
     def _notice(self, outage: Outage) -> None:

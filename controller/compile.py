@@ -19,6 +19,7 @@ from itertools import chain
 from controller.bypass import VLAN_PRESENT, bypasses, towards
 from controller.duplicate import numbers_of_parts, tree_rules
 from controller.fabric import Fabric
+from controller.group import group_rules
 from controller.labels import PREFIX, PREFIX_MATCH, REFUSED, Labels, Path, label
 from controller.pipeline import (
     ADMIT,
@@ -71,7 +72,7 @@ def _match(**fields: Value | tuple[Value, Value]) -> Match:
 @lru_cache(maxsize=64)
 def standing_rules(fabric: Fabric) -> Part:
     """The rules that an allocation does not change: groups, tables 0, 3 and 5."""
-    every = (bypasses, _admit, _sessions, _stamp, _background)
+    every = (bypasses, group_rules, _admit, _sessions, _stamp, _background)
     return part_of(fabric, chain.from_iterable(rules(fabric) for rules in every))
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from controller.compile import answer_rule, forward_rules, leave_rule, plain_rules, refusals, remarks, request_rule
 from controller.duplicate import leave_rules, numbers_of_parts
 from controller.fabric import Fabric
+from controller.group import entries, spoken_rule
 from controller.labels import Labels
 from controller.rules import Placed
 from pricing.network import Session
@@ -180,8 +181,8 @@ class Wiring:
         as requests: its label does not tell them apart. Where requests of several works come, work is None: they are
         counted by their labels, which lag by up to a second.
     sessions : tuple of (Key, tuple of Key)
-        What a session's host sends, less background and answers of its own. Several sessions of one host are told apart
-        by the counters of their rules, which lag by up to a second.
+        What a session's host sends, less background, answers of its own and what its agent says. Several sessions of
+        one host are told apart by the counters of their rules, which lag by up to a second.
     """
 
     links: tuple[Key, ...]
@@ -217,7 +218,8 @@ def wiring(fabric: Fabric) -> Wiring:
             return rule_key(request_rule(fabric, session)), ()
         host = plant.hosts[client]
         answers = [answer_rule(fabric, other, client) for other in answering.get(client, [])]
-        return ("in", host.node, host.port), tuple(map(rule_key, [*plain_rules(fabric, client), *answers]))
+        others = [*plain_rules(fabric, client), *answers, spoken_rule(fabric, client)]
+        return ("in", host.node, host.port), tuple(map(rule_key, others))
 
     return Wiring(
         tuple(("out", link.src, plant.switches[link.src].ports[link.dst]) for link in network.links),
@@ -331,6 +333,12 @@ def remarked(fabric: Fabric, meter: Meter) -> dict[str, int]:
         if counts and all(counts):
             found[name] = sum(count.packets for count in counts if count)
     return found
+
+
+def signalling(fabric: Fabric, meter: Meter) -> dict[str, float]:
+    """What agents say, bit/s of frames as they enter the network, by who says it; 0 where nobody ever did."""
+    rates = {kind: [meter.rates.get(rule_key(rule)) for rule in rules] for kind, rules in entries(fabric).items()}
+    return {kind: float(sum(rate.bits for rate in found if rate)) for kind, found in sorted(rates.items())}
 
 
 Load = tuple[float, float] | None

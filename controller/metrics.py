@@ -256,6 +256,14 @@ METRICS: tuple[Declared, ...] = (
         _splits("realised"),
     ),
     Declared(
+        "wardrop_signalling_bytes_per_second",
+        "gauge",
+        "What agents say, where it enters the network, by who says it: servers, links, sources",
+        "byte/s",
+        ("kind",),
+        _bytes(_sessions("signalling")),
+    ),
+    Declared(
         "wardrop_host_dropped_packets_total",
         "counter",
         "Packets dropped because their host may not send them: label, vlan, address",

@@ -10,7 +10,7 @@ the changes, and says what was decided alone.
     {"recording": "wardrop-recording-1", "network": {...}, "plant": {...}, "slots": 512, "versions": {...}}
     {"tick": 1, "policy": "joint", "laws": "measured", "now": 12.5, "dead": [["a", 2]], "arrived": [], "counts":
      [["out", "a", 1, packets, octets, time], ...], "exports": [["east", time, jobs, amount, squares, waiting], ...],
-     "installed": true, "error": null, "digest": "..."}
+     "asked": {}, "installed": true, "error": null, "digest": "..."}
 
 `now` is null before the first counters: the first rules are installed at the nominal rates.
 """
@@ -31,10 +31,12 @@ from controller.fabric import Fabric
 from controller.labels import Labels, Path
 from controller.laws import law_name
 from controller.measure import Count
-from controller.plant import network_from_json, network_to_json, plant_from_json
+from controller.plant import plant_from_json
 from controller.tick import Inputs, Plan
 from pricing.errors import MeasurementError, WardropError
+from pricing.network import Route
 from pricing.policy import get_policy
+from pricing.written import network_from_json, network_to_json
 
 FORM = "wardrop-recording-1"
 """What `recording` says in the first line."""
@@ -77,6 +79,11 @@ class Recorder:
             adopted = {"paths": [asdict(path) if path else None for path in labels.paths], "deals": dict(deals)}
         heard = {"dead": sorted(inputs.dead), "arrived": list(inputs.arrived), "adopted": adopted, "counts": counts}
         heard |= {"exports": [list(asdict(one).values()) for one in inputs.exports]}
+        asked = {
+            name: [[route.links, route.server, weight] for route, weight in split]
+            for name, split in inputs.asked.items()
+        }
+        heard |= {"asked": asked}
         self._write({**told, **heard, **came, "digest": found})
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -197,6 +204,11 @@ def _inputs(line: dict[str, Any]) -> Inputs:
             known = Labels(tuple(paths)), {name: tuple(numbers) for name, numbers in found["deals"].items()}
         heard = tuple(Export(*row) for row in line["exports"])
         policy, law = get_policy(line["policy"]), law_name(line["laws"])
-        return Inputs(policy, dead, counts, line["now"], tuple(line["arrived"]), known, law, heard)
+        asked = {name: tuple(_weighted(name, *row) for row in split) for name, split in line["asked"].items()}
+        return Inputs(policy, dead, counts, line["now"], tuple(line["arrived"]), known, law, heard, asked)
     except (KeyError, TypeError, ValueError) as error:
         raise MeasurementError(f"not a tick of a recording: {type(error).__name__} {error}") from error
+
+
+def _weighted(session: str, links: list[tuple[str, str]], server: str, weight: float) -> tuple[Route, float]:
+    return Route(session, tuple((src, dst) for src, dst in links), server), weight

@@ -15,10 +15,14 @@ the switch look again at what it has cached.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.fabric import Fabric
+from controller.hashing import UDP, slots_of
+from controller.plant import FLOW_PORT, SERVICE_PORT
 from pricing.joint.tree_kernel import IntArray, compiled
 from pricing.values import FloatArray
 
@@ -155,3 +159,13 @@ def _deal_rated(shares: FloatArray, carried: FloatArray, order: IntArray, held: 
                 lacking[giver] += carried[slot]
                 lacking[taker] -= carried[slot]
                 held[slot] = taker
+
+
+@lru_cache(maxsize=1024)
+def slot_rates(fabric: Fabric, name: str) -> FloatArray:
+    """What each slot of a session carries, in flows: its flows are known by their ports."""
+    session, plant = fabric.sessions[name], fabric.plant
+    ports = FLOW_PORT + np.arange(session.flows)
+    source, target = plant.hosts[plant.source(session)].ip, plant.address(session)
+    slots = slots_of(source, target, UDP, ports, SERVICE_PORT, fabric.slots)
+    return np.bincount(slots, minlength=fabric.slots).astype(float)

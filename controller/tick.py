@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,14 @@ from controller.compile import compile_rules
 from controller.demand import Demand
 from controller.exports import Export
 from controller.fabric import Fabric
-from controller.hashing import UDP, slots_of
 from controller.labels import REFUSED, Labels
 from controller.laws import Laws
-from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, going, read, remarked
-from controller.plant import FLOW_PORT, SERVICE_PORT
+from controller.measure import EMPTY, Counts, Measured, Meter, Reader, dropped, going, read, remarked, signalling
 from controller.retire import Use, observe
 from controller.rules import Delta, RuleSet, diff, doubted
-from controller.slots import deal, heavy
+from controller.slots import deal, heavy, slot_rates
 from pricing.admission import LIMIT, admitted
+from pricing.asked import Split
 from pricing.errors import WardropError
 from pricing.joint.certificate import certify, certify_loads
 from pricing.joint.optimum import optimum
@@ -138,6 +136,8 @@ class Inputs:
         Where delay laws are to come from.
     exports : tuple of Export
         What links and servers tell of themselves.
+    asked : mapping of session name to split
+        What agents asked their ingress for since the last tick.
     """
 
     policy: Policy
@@ -148,6 +148,7 @@ class Inputs:
     adopted: tuple[Labels, Mapping[str, tuple[int, ...]]] | None = None
     laws: LawName = "scenario"
     exports: tuple[Export, ...] = ()
+    asked: Mapping[str, Split] = field(default_factory=dict)
 
 
 def informed(fabric: Fabric, state: State, inputs: Inputs) -> State:
@@ -155,7 +156,7 @@ def informed(fabric: Fabric, state: State, inputs: Inputs) -> State:
     state = replace(state, laws=laws.chosen(fabric, state.laws, inputs.laws))
     if inputs.now is not None:
         state = learn(fabric, state, inputs.counts, inputs.now, inputs.dead, inputs.exports)
-    return state if inputs.policy is state.policy else with_policy(state, inputs.policy)
+    return heeding(state if inputs.policy is state.policy else with_policy(state, inputs.policy), inputs.asked)
 
 
 def first_state(fabric: Fabric, policy: Policy, law: LawName = "scenario") -> State:
@@ -335,14 +336,11 @@ def with_policy(state: State, policy: Policy) -> State:
     return replace(state, policy=policy, decision=decision)
 
 
-@lru_cache(maxsize=1024)
-def slot_rates(fabric: Fabric, name: str) -> FloatArray:
-    """What each slot of a session carries, in flows: its flows are known by their ports."""
-    session, plant = fabric.sessions[name], fabric.plant
-    ports = FLOW_PORT + np.arange(session.flows)
-    source, target = plant.hosts[plant.source(session)].ip, plant.address(session)
-    slots = slots_of(source, target, UDP, ports, SERVICE_PORT, fabric.slots)
-    return np.bincount(slots, minlength=fabric.slots).astype(float)
+def heeding(state: State, asked: Mapping[str, Split]) -> State:
+    """The state after what agents asked for, which counts under a policy that carries it out."""
+    if not asked or not state.policy.asked or not (decision := state.decision):
+        return state
+    return replace(state, decision=replace(decision, state={**(decision.state or {}), **asked}))
 
 
 def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]:
@@ -430,6 +428,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         "dropped": dropped(fabric, state.meter),
         "remarked": remarked(fabric, state.meter),
         **published_values(decision.state if isinstance(decision.state, Published) else None),
+        "signalling": signalling(fabric, state.meter),
         "served": {name: state.served.get(name, 0.0) for name in names},
         **({"market": _quoted(network, decision.quotes)} if decision.quotes else {}),
     }

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pricing.asked import decide_asked, resume_asked
 from pricing.errors import Infeasible, WardropError
 from pricing.joint.certificate import certify
 from pricing.joint.equilibrium import decide_selfish, decide_tolled
@@ -45,7 +46,8 @@ class Policy:
     `resume(network, allocation, offered)` is the state with which it goes on from an allocation that another has made,
     such as what a failure left of its own. A policy that wants rates `raw` gets them as they were last measured, and
     smooths them itself; others get steady estimates. One that `sheds` decides itself what part of each session is let
-    in; to the others only what fits is shown.
+    in; to the others only what fits is shown. One that is `asked` decides nothing by itself: its state is a mapping of
+    session name to the split that was asked for.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Policy:
     resume: Resume = _afresh
     raw: bool = False
     sheds: bool = False
+    asked: bool = False
 
 
 POLICIES: dict[str, Policy] = {
@@ -88,6 +91,13 @@ POLICIES: dict[str, Policy] = {
         Policy("egdcnc", "multicast: backpressure with all duplications, biased by hops", EGDCNC.decide),
         Policy("egdcnc-r", "multicast: backpressure with a tree's duplications, biased by hops", EGDCNC_R.decide),
         Policy("market", "least cost of work and fees, what is not worth its price is shed", decide_market, sheds=True),
+        Policy(
+            "agents",
+            "agents announce prices in packets, and each source asks its own ingress for its split",
+            decide_asked,
+            resume_asked,
+            asked=True,
+        ),
     )
 }
 
@@ -151,7 +161,14 @@ def solve(network: Network, policy: Policy, rounds: int = 200, tolerance: float 
     ------
     Infeasible
         When the sessions ask for more than links or servers can carry, from policies that see it.
+    WardropError
+        When the policy installs what agents ask for: there are none without a network.
     """
+    if policy.asked:
+        raise WardropError(
+            f"policy {policy.name!r} carries out what agents on a network ask for, and has no answer without them; "
+            "`run`, `validate` and `study agents` accept it, and `joint` is where it leads"
+        )
     idle = Loads(np.zeros(len(network.links)), np.zeros(len(network.servers)), problem_of(network).rates)
     decision = policy.decide(network, idle, None)
     last, count, settled = decision.allocation, 1, False

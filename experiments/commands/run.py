@@ -57,6 +57,15 @@ PcapOption = Annotated[
     typer.Option("--pcap", metavar="DIR", help="Capture packets at hosts and ingress links there; takes CPU."),
 ]
 
+PriceLossOption = Annotated[
+    float,
+    typer.Option("--price-loss", metavar="P", min=0.0, max=0.99, help="Share of prices that each source agent loses."),
+]
+PriceLateOption = Annotated[
+    float,
+    typer.Option("--price-late", metavar="S", min=0.0, help="Longest delay that a source agent adds."),
+]
+
 METRICS, OPENFLOW, PAGE = "127.0.0.1:9464", "127.0.0.1:6653", "127.0.0.1:9465"
 
 
@@ -108,6 +117,8 @@ def validate(
         str | None,
         typer.Option("--without", metavar="A,B", help="Run the first policy also while the link A-B is down."),
     ] = None,
+    price_loss: PriceLossOption = 0.0,
+    price_late: PriceLateOption = 0.0,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the report there too.")] = None,
     to: JsonOption = None,
 ) -> None:
@@ -115,10 +126,9 @@ def validate(
 
     With as many laws (L[,L2...]) as policies, each policy prices by its own.
     """
-    settings = settings_of(policy, laws, without)
-    found = _validate(
-        scenario, settings, duration, seed, load, options_of(framework, metrics, openflow, tick, wait, token, pcap)
-    )
+    options = options_of(framework, metrics, openflow, tick, wait, token, pcap)
+    options = replace(options, price_loss=price_loss, price_late=price_late)
+    found = _validate(scenario, settings_of(policy, laws, without), duration, seed, load, options)
     if "groups" in found:
         from experiments.result.groups import table as shown
 
@@ -153,6 +163,8 @@ def run_scenario(
         Path | None, typer.Option("--recording", metavar="FILE", help="Keep there what `replay` decides again.")
     ] = None,
     pcap: PcapOption = None,
+    price_loss: PriceLossOption = 0.0,
+    price_late: PriceLateOption = 0.0,
 ) -> None:
     """Keep a scenario up, with its traffic, until Ctrl-C."""
     from controller.laws import law_name
@@ -166,11 +178,12 @@ def run_scenario(
     chosen = as_carried(scenarios.load(scenario, load), [policy])
     options = options_of(framework, metrics, openflow, tick, wait, token, pcap)
     options = replace(options, recording=recording, laws=law_name(laws))
+    options = replace(options, price_loss=price_loss, price_late=price_late)
     try:
         if cli:
             with (
                 campaign(chosen, policy, options) as up,
-                up.traffic(seed),
+                up.traffic(seed, policy=policy),
             ):
                 up.emulation.cli()
             return
@@ -178,7 +191,7 @@ def run_scenario(
             _page(chosen, page, token) as feed,
             LiveView(chosen.network, chosen.title) as view,
             campaign(chosen, policy, options, _shown_in(view, feed)) as up,
-            up.traffic(seed) as traffic,
+            up.traffic(seed, policy=policy) as traffic,
         ):
             changes = Changes(up, traffic, feed)
             feed.inbox.open()

@@ -1,8 +1,12 @@
-"""Studies that need no emulation: `wardrop study iteration` writes tables and figures of the distributed iterations.
+"""Studies that need no emulation: `wardrop study NAME` prints and writes tables of the distributed iterations.
 
-Three tables, on the joint paper's instance with its servers scaled to several loads, and where all sources and servers
-are alike: rounds to a certified gap and what is told for it; seconds to a gap when prices come late and get lost; and
-the distance to an optimum that moves with the capacities. Fields of `--json FILE` and columns of the CSV files:
+`agents` simulates the agents of `docs/design/agents.md` on `abilene`, messages lost and late, and counts what they say
+for more and more servers. Its columns are those of `experiments.papers.agents`.
+
+`iteration` makes figures too. Three tables, on the joint paper's instance with its servers scaled to several loads, and
+where all sources and servers are alike: rounds to a certified gap and what is told for it; seconds to a gap when prices
+come late and get lost; and the distance to an optimum that moves with the capacities. Fields of `--json FILE` and
+columns of the CSV files:
 
 | table | field | what |
 |---|---|---|
@@ -34,19 +38,20 @@ from pricing.errors import WardropError
 
 @app.command("study")
 def study(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to study: iteration.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to study: iteration or agents.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where tables and figures go.")] = Path("out/study"),
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Runs of each kind with messages.")] = 2,
     to: JsonOption = None,
 ) -> None:
-    """Study the distributed iterations: rounds, late and lost prices, capacities that move. Needs no root."""
-    if name != "iteration":
-        raise WardropError(f"no study is called {name!r}; iteration is accepted")
-    from experiments.papers import iterations
+    """Study the distributed iterations: rounds, late and lost prices, what is told. Needs no root."""
+    if name not in ("iteration", "agents"):
+        raise WardropError(f"no study is called {name!r}; iteration and agents are accepted")
+    from experiments.papers import agents, iterations
 
+    made = agents.study if name == "agents" else iterations.study
     try:
-        with console(stderr=True).status("iterations: a few minutes"):
-            tables = iterations.study(out, seeds)
+        with console(stderr=True).status(f"{name}: a few minutes"):
+            tables = made(out, seeds)
     except OSError as error:
         raise WardropError(f"--out {out}: {error.strerror}; a directory that can be written is accepted") from error
     screen = console()

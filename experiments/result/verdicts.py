@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.result.assemble import Account, binomial_error
 from experiments.result.estimate import Estimate, Verdict, at_most, mean, paired, ratio, ratio_of_pairs, verdict
+from pricing.joint.messages import Message
 
 DELAY_TOLERANCE = 0.15
 DELAY_TOLERANCE_S = 0.3e-3
@@ -32,6 +33,9 @@ RATIO_LIMIT = 0.6
 
 TICK_LIMIT_S = 0.2
 
+SIGNALLING_TOLERANCE = 0.1
+"""Bytes that servers' price agents say against what their number makes (ours)."""
+
 
 def verdicts(account: Account, baseline: Account | None = None, priced: bool = True) -> list[dict[str, Any]]:
     """The verdicts of one phase.
@@ -51,6 +55,8 @@ def verdicts(account: Account, baseline: Account | None = None, priced: bool = T
     found += [_growth(account), *_whole(account)]
     if priced:
         found += _gaps(account)
+    if account.log.policy == "agents":
+        found.append(_signalling(account))
     found.append(_tick(account))
     return [_beside(entry) for entry in found] if account.log.background else found
 
@@ -210,6 +216,23 @@ def _gaps(account: Account) -> list[dict[str, Any]]:
             "ratio",
         ),
     ]
+
+
+def _signalling(account: Account) -> dict[str, Any]:
+    """What price agents of servers say, by the switches' counters: one message of one price each a second."""
+    start, end = account.log.window
+    records = [record["signalling"] for record in account.log.records if start <= record["time"] < end]
+    said = {kind: mean(np.array([record[kind] / 8 for record in records])) for kind in ("servers", "links", "sources")}
+    asked = {name for session in account.network.sessions if session.kind == "anycast" for name in session.destinations}
+    expected = float(len(asked) * Message("prices", 0, 1, 0.0, 0.0, {0: 0.0}).octets)
+    note = (
+        f"{expected / max(len(asked), 1):.0f} a server; switches say {said['links'].value:.0f} more, "
+        f"sources {said['sources'].value:.0f}; n: ticks"
+    )
+    met = verdict(said["servers"], expected, SIGNALLING_TOLERANCE)
+    return _entry(
+        "signalling of servers", said["servers"], expected, SIGNALLING_TOLERANCE * expected, met, note, "ratio"
+    )
 
 
 def _tick(account: Account) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from experiments.running.machine import BAD_SHARE, bad_seconds
 from experiments.running.phase import PhaseLog, Setting, Traffic, exports_in, watched
 from pricing.learnt import LawName
 from pricing.network import Network
-from pricing.own import is_own
+from pricing.own import is_own, named
 from pricing.priority.elastic import Group
 from pricing.priority.publish import REGIMES
 from topologies.background import Background
@@ -39,7 +39,7 @@ from topologies.turns import turn
 OPEN_END_S = 3600.0
 """Length of the traffic of a network that is kept up (ours)."""
 
-ITERATES = frozenset({"joint-distributed", *REGIMES})
+ITERATES = frozenset({"joint-distributed", "agents", *REGIMES})
 """Policies that go a round a tick, and so take a while to settle."""
 
 SETTLE_ITERATING_S, SETTLE_S = 60.0, 15.0
@@ -74,6 +74,9 @@ class Options:
         Where delay laws come from.
     pcap : Path, optional
         Folder for captures of the packets (`topologies.capture`); without it nothing is captured.
+    price_loss, price_late : float
+        Under the policy `agents`, share of the messages that each source agent does not hear, and longest time by which
+        it hears others late, s.
     """
 
     framework: str = "os-ken"
@@ -85,6 +88,8 @@ class Options:
     recording: Path | None = None
     laws: LawName = "measured"
     pcap: Path | None = None
+    price_loss: float = 0.0
+    price_late: float = 0.0
 
 
 OPTIONS = Options()
@@ -96,7 +101,7 @@ class Campaign:
     """A network that is up; `run` runs a phase on it.
 
     `network` is the scenario's as its links carry it out, which is what the controller prices. `captures` are there
-    when it has been taken down.
+    when it has been taken down. `channel` is what happens to prices, as in `Options`.
     """
 
     network: Network
@@ -108,6 +113,7 @@ class Campaign:
     captures: list[Capture] = field(default_factory=list)
     groups: tuple[Group, ...] = ()
     background: tuple[Background, ...] = ()
+    channel: tuple[float, float] = (0.0, 0.0)
     _phases: int = 0
 
     @property
@@ -134,7 +140,7 @@ class Campaign:
         self._phases += 1
         folder = self.testbed.directory / f"phase-{self._phases}"
         folder.mkdir()
-        return Traffic(self.emulation, folder, self.groups, self.background)
+        return Traffic(self.emulation, folder, self.groups, self.background, *self.channel)
 
     def run_once(self, policy: str | Setting, title: str, seed: int, settle: float, measure: float) -> PhaseLog:
         """Run one phase, shown as `title`, however quiet the machine is."""
@@ -159,11 +165,13 @@ class Campaign:
                 self.emulation.heal_link(*setting.without)
 
     @contextmanager
-    def traffic(self, seed: int, length: float = OPEN_END_S) -> Iterator[Traffic]:
-        """The scenario's own traffic for the length of the block, or of so many seconds."""
+    def traffic(self, seed: int, length: float = OPEN_END_S, policy: str = "") -> Iterator[Traffic]:
+        """The scenario's own traffic for the length of the block, or so long, with the agents of a policy."""
         traffic = self._traffic()
         try:
             traffic.start_servers(seed)
+            if policy and named(policy).asked:
+                traffic.start_agents(seed)
             traffic.start_senders(seed, 0.0, length)
             yield traffic
         finally:
@@ -246,7 +254,7 @@ def campaign(
             history = controller.wait_ready()
             captures = exits.enter_context(Captures(emulation, options.pcap)) if options.pcap else None
             files = captures.files if captures else []
-            parts = scenario.groups, scenario.background
+            parts = scenario.groups, scenario.background, (options.price_loss, options.price_late)
             yield Campaign(network, testbed, emulation, controller, progress, history, files, *parts)
 
 

@@ -8,6 +8,10 @@ from experiments.observing.feed import Feed
 from experiments.running.campaign import Campaign
 from experiments.running.phase import Traffic
 from pricing.errors import WardropError
+from pricing.policy import get_policy
+
+AGENTS_SEED = 1
+"""Of what agents lose that are started in the middle of a run (ours)."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class Changes:
 
     def set_policy(self, name: str) -> None:
         """Route by another policy from the next tick on; the feed tells it by itself."""
+        if get_policy(name).asked:
+            self.traffic.start_agents(AGENTS_SEED)
         self.up.controller.ask({"policy": name})
 
     def set_demand(self, session: str, factor: float) -> None:

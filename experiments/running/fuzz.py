@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from controller.guard import HEADER, VERSION
-from controller.plant import HostPlant, Plant, SwitchPlant, network_to_json
+from controller.plant import HostPlant, Plant, SwitchPlant
 from experiments.running.controller_process import ControllerProcess
 from pricing.errors import WardropError
 from pricing.network import Link, Network, Node, Session
+from pricing.written import network_to_json
 
 BATCH = 50
 """Messages that a peer sends at most before it leaves (ours)."""

@@ -21,10 +21,11 @@ from experiments.running.queues import QueueLog, QueueWatch
 from pricing.errors import EmulationError
 from pricing.learnt import LawName
 from pricing.network import Network
+from pricing.own import named
 from pricing.priority.elastic import Group
 from topologies.background import Background, asking, listening, result
 from topologies.emulation import Emulation
-from topologies.hosts.configs import sending, serving, showing, using
+from topologies.hosts.configs import announcing, answering, sending, serving, showing, switching, using
 from topologies.hosts.logs import Log, load
 from topologies.hosts.start import Program, stop
 from topologies.plant import Plant
@@ -141,16 +142,21 @@ class Traffic:
         Users who choose among the sessions; without any, each session has a sender.
     background : tuple of Background
         What runs beside the sessions.
+    lost, late : float
+        Share of the messages that source agents do not hear, and longest time by which they hear others late, s.
     """
 
     emulation: Emulation
     folder: Path
     groups: Sequence[Group] = ()
     background: tuple[Background, ...] = ()
+    lost: float = 0.0
+    late: float = 0.0
     _beside: list[Program] = field(default_factory=list)
     _servers: dict[str, Program] = field(default_factory=dict)
     _senders: dict[str, Program] = field(default_factory=dict)
     _pages: list[Program] = field(default_factory=list)
+    _agents: list[Program] = field(default_factory=list)
     _curl: subprocess.Popen[bytes] | None = None
     _curl_due: float = 0.0
     _fetched: Counter[str] = field(default_factory=Counter)
@@ -207,6 +213,21 @@ class Traffic:
         self._servers[host] = self._start("server", host, config)
         self._servers[host].wait_ready()
 
+    def start_agents(self, seed: int) -> None:
+        """Start the price agents and the source agents, where they do not run yet, and wait until each is ready."""
+        if self._agents:
+            return
+        network, plant = self.network, self.plant
+        for host, config in announcing(network, plant, self.folder).items():
+            self._agents.append(self._start("price", host, config))
+        beside = f"s{min(switch.dpid for switch in plant.switches.values())}"
+        config = switching(network, plant, self.folder, self.emulation.interfaces)
+        self._agents.append(self._start("switches", beside, config))
+        for name, (host, config) in answering(network, plant, self.folder, seed, self.lost, self.late).items():
+            self._agents.append(self._start("source", host, config, name))
+        for agent in self._agents:
+            agent.wait_ready(END_TIMEOUT_S)
+
     def set_demand(self, session: str, factor: float) -> None:
         """Let a session send `factor` times its rate from now on; 0 silences it."""
         self._senders[session].tell(repr(factor))
@@ -216,7 +237,8 @@ class Traffic:
 
     def check(self) -> None:
         """Raise an EmulationError with its last words when a host process has failed."""
-        for program in (*self._servers.values(), *self._senders.values(), *self._pages, *self._beside):
+        programs = (*self._servers.values(), *self._senders.values(), *self._pages, *self._beside, *self._agents)
+        for program in programs:
             program.check()
 
     @property
@@ -249,7 +271,7 @@ class Traffic:
         try:
             stop([*self._senders.values(), *self._beside], END_TIMEOUT_S)
         finally:
-            stop([*self._servers.values(), *self._pages], END_TIMEOUT_S)
+            stop([*self._agents, *self._servers.values(), *self._pages], END_TIMEOUT_S)
 
     def logs(self) -> tuple[dict[str, HostLog], dict[str, HostLog], dict[str, HostLog]]:
         """Requests and answers by session, and what was served by server."""
@@ -300,6 +322,8 @@ def watched(
     records: list[dict[str, Any]] = []
     try:
         traffic.start_servers(seed)
+        if named(setting.policy).asked:
+            traffic.start_agents(seed)
         start = traffic.start_senders(seed, settle, measure)
         total = settle + measure
         interfaces = [traffic.emulation.interfaces[link.key] for link in traffic.network.links]

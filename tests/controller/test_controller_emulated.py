@@ -24,8 +24,9 @@ from controller.certificates import make
 from controller.channel import AUTHORITY, SWITCH
 from controller.framework import PACKAGES
 from controller.hashing import slots_of
-from controller.plant import Plant, network_to_json
+from controller.plant import Plant
 from pricing.network import Network
+from pricing.written import network_to_json
 
 pytestmark = [
     pytest.mark.emulated,

@@ -10,7 +10,7 @@ import pytest
 import small_fabrics as small
 from fake_switch import FakeNetwork, number
 
-from controller import health, tick
+from controller import health, slots, tick
 from controller.fabric import Fabric
 from controller.labels import REFUSED
 from controller.measure import Measured, Meter, Rate
@@ -139,7 +139,7 @@ def test_demand_beyond_capacity_is_refused_at_the_ingress_in_equal_parts() -> No
     state = settled(fabric, "joint", NOTHING)
     assert dict(state.served) == pytest.approx({"from-a": 0.475, "from-b": 0.475}, abs=1e-3)
     for name, deal in state.deals.items():
-        rates = tick.slot_rates(fabric, name)
+        rates = slots.slot_rates(fabric, name)
         part = sum(rate for rate, number_ in zip(rates, deal, strict=True) if number_ == REFUSED) / rates.sum()
         assert part == pytest.approx(0.525, abs=0.02), name
     fake, client = FakeNetwork(fabric.plant), fabric.plant.hosts["h-a"]

@@ -11,19 +11,20 @@ from typing import Any
 import pytest
 import small_fabrics as small
 
-from controller import tick
+from controller import slots, tick
 from controller.addresses import listen, parse
 from controller.app import Controller
 from controller.fabric import Fabric
 from controller.measure import Count, Key
 from controller.metrics import METRICS, Exporter, Totals, table
-from controller.plant import FLOW_PORT, SERVICE_PORT, network_from_json, network_to_json
+from controller.plant import FLOW_PORT, SERVICE_PORT
 from controller.rules import Delta, placed
 from pricing.errors import InstallError, NotConverged, TopologyError, WardropError
 from pricing.network import Network
 from pricing.policy import POLICIES, Policy
 from pricing.problem import evaluate
 from pricing.values import Decision, Loads
+from pricing.written import network_from_json, network_to_json
 
 
 class FakeBoard:
@@ -265,6 +266,6 @@ def test_known_flows_are_those_of_the_senders() -> None:
 
 def test_each_slot_carries_the_flows_that_hash_to_it() -> None:
     fabric = small.fabric(small.LINE, 64)
-    rates = tick.slot_rates(fabric, "from-a")
+    rates = slots.slot_rates(fabric, "from-a")
     assert rates.shape == (64,)
     assert rates.sum() == small.LINE.sessions[0].flows

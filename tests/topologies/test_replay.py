@@ -12,9 +12,9 @@ import pytest
 import yaml
 from test_scenario import changed
 
-from controller.plant import network_from_json, network_to_json
 from pricing.errors import ScenarioError
 from pricing.network import FRAME_OVERHEAD_BITS, SizeLaw
+from pricing.written import network_from_json, network_to_json
 from topologies.hosts.arrivals import Pattern
 from topologies.hosts.pcap import read_capture
 from topologies.hosts.sender import FIRST_MEASURED, Traffic, schedule

@@ -14,8 +14,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.plant import network_from_json, network_to_json, plant_from_json
+from controller.plant import plant_from_json
 from pricing.errors import ScenarioError
+from pricing.written import network_from_json, network_to_json
 from topologies import units
 from topologies.plant import plan
 from topologies.scenario import Control, Scenario, dump, json_schema, load, parse

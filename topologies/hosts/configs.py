@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pricing.network import Network
+from pricing.network import LinkKey, Network
 from pricing.priority.elastic import Group
 from topologies.links import classes_of, tos
 from topologies.plant import Plant
@@ -188,3 +188,61 @@ def _asked(addresses: list[str]) -> Config:
     """The address that a host is asked at; empty where there are several, and then also that of each session."""
     several = {address for address in addresses if address}
     return {"address": several.pop()} if len(several) == 1 else {"address": "", "sources": addresses}
+
+
+def announcing(network: Network, plant: Plant, folder: Path) -> dict[str, Config]:
+    """Configuration of `topologies.hosts.price` by host: an agent beside each server that is asked."""
+    return {
+        server.name: {
+            "network": str(folder.parent / "network.json"),
+            "server": server.name,
+            "address": plant.hosts[server.name].ip,
+            "load": str(folder / f"load-{server.name}.json"),
+            "log": str(folder / f"price-{server.name}.json"),
+        }
+        for server in network.servers
+        if _service(network, plant, server.name)
+    }
+
+
+def switching(network: Network, plant: Plant, folder: Path, interfaces: Mapping[LinkKey, str]) -> Config:
+    """Configuration of `topologies.hosts.switches`: every switch that links leave."""
+    links: dict[str, dict[int, str]] = {}
+    for place, link in enumerate(network.links):
+        links.setdefault(link.src, {})[place] = interfaces[link.key]
+    switches = []
+    for node in sorted(links):
+        number = plant.switches[node].dpid
+        address = f"10.8.{number >> 8}.{number & 255}"
+        mac = f"02:08:00:00:{number >> 8:02x}:{number & 255:02x}"
+        switches.append({"device": f"s{number}", "address": address, "mac": mac, "links": links[node]})
+    network_file = str(folder.parent / "network.json")
+    return {"network": network_file, "switches": switches, "log": str(folder / "switches.json")}
+
+
+def answering(
+    network: Network, plant: Plant, folder: Path, seed: int, lost: float, late: float
+) -> dict[str, tuple[str, Config]]:
+    """Host and configuration of `topologies.hosts.source` by session; messages are `lost` and `late` on purpose."""
+    return {
+        session.name: (
+            plant.host_at(session.source),
+            {
+                "network": str(folder.parent / "network.json"),
+                "session": session.name,
+                "address": plant.hosts[plant.host_at(session.source)].ip,
+                "ingress": str(folder.parent / f"ingress-{plant.switches[session.source].dpid}.sock"),
+                "lost": lost,
+                "late": late,
+                "seed": seed,
+                "log": str(folder / f"source-{session.name}.json"),
+            },
+        )
+        for session in network.sessions
+    }
+
+
+def _service(network: Network, plant: Plant, server: str) -> str:
+    """Address of the service that a server serves; none where nobody asks it."""
+    asking = [s for s in network.sessions if s.kind == "anycast" and server in s.destinations]
+    return plant.address(asking[0]) if asking else ""

@@ -1,0 +1,89 @@
+"""The agents' multicast group in the switches: along one tree that spans the links that work, never in a circle.
+
+What agents say (`pricing.joint.messages`) goes from a host, or from the switch's own port, to every host where sessions
+start, and to nobody else. The tree is the one of shortest paths (in links, ties by name) from the first node by name;
+a packet goes out of every port of it but the one that it came in by. Packets to the group from elsewhere meet no rule.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from functools import lru_cache
+
+from controller.fabric import Fabric
+from controller.pipeline import ADMIT, ETH_IP, declare
+from controller.rules import Match, Output, Placed
+from pricing.joint.messages import GROUP
+
+LOCAL = 0xFFFFFFFE
+"""OpenFlow's number for a switch's own port, where its own agent speaks."""
+
+
+@lru_cache(maxsize=64)
+def tree(fabric: Fabric) -> dict[str, tuple[str, ...]]:
+    """Neighbours of each node in the tree; a node that is cut off has none."""
+    both = {node: sorted(n for n in fabric.graph[node] if fabric.graph.has_edge(n, node)) for node in fabric.graph}
+    found: dict[str, list[str]] = {node: [] for node in sorted(both)}
+    seen: set[str] = set()
+    for root in found:
+        ahead = deque([root] if root not in seen else ())
+        seen.add(root)
+        while ahead:
+            node = ahead.popleft()
+            for neighbour in both[node]:
+                if neighbour not in seen:
+                    seen.add(neighbour)
+                    ahead.append(neighbour)
+                    found[node].append(neighbour)
+                    found[neighbour].append(node)
+    return {node: tuple(sorted(neighbours)) for node, neighbours in found.items()}
+
+
+def group_rules(fabric: Fabric) -> Iterator[Placed]:
+    """The rules that carry the group."""
+    for node in tree(fabric):
+        branches = _branches(fabric, node)
+        out = sorted([*branches, *(fabric.plant.hosts[name].port for name in _listening(fabric, node))])
+        for port in branches:
+            yield node, declare(ADMIT, 460, _match(port), *(Output(other) for other in out if other != port))
+    for rules in entries(fabric).values():
+        yield from rules
+
+
+def entries(fabric: Fabric) -> dict[str, tuple[Placed, ...]]:
+    """The rules by which the group's packets enter, counted, by who speaks there: servers, links or sources."""
+    roles: dict[str, list[Placed]] = {"servers": [], "sources": []}
+    for name, host in sorted(fabric.plant.hosts.items()):
+        roles["servers" if host.role == "server" else "sources"].append(spoken_rule(fabric, name))
+    roles["links"] = [_switch_rule(fabric, node) for node in tree(fabric)]
+    return {kind: tuple(rules) for kind, rules in roles.items()}
+
+
+def _switch_rule(fabric: Fabric, node: str) -> Placed:
+    """What a switch's own agent says."""
+    out = (*_branches(fabric, node), *(fabric.plant.hosts[n].port for n in _listening(fabric, node)))
+    return node, declare(ADMIT, 460, _match(LOCAL), *map(Output, sorted(out)), counted=True)
+
+
+def spoken_rule(fabric: Fabric, name: str) -> Placed:
+    """What a host says to the group, from its own address."""
+    host = fabric.plant.hosts[name]
+    others = [fabric.plant.hosts[other].port for other in _listening(fabric, host.node) if other != name]
+    match = tuple(sorted([*_match(host.port), ("ipv4_src", host.ip)]))
+    out = map(Output, sorted([*_branches(fabric, host.node), *others]))
+    return host.node, declare(ADMIT, 460, match, *out, counted=True)
+
+
+def _branches(fabric: Fabric, node: str) -> tuple[int, ...]:
+    """Ports of a node that belong to the tree."""
+    return tuple(fabric.plant.switches[node].ports[neighbour] for neighbour in tree(fabric)[node])
+
+
+def _listening(fabric: Fabric, node: str) -> list[str]:
+    """Hosts of a node where sessions start."""
+    return sorted(name for name in fabric.sources if fabric.plant.hosts[name].node == node)
+
+
+def _match(port: int) -> Match:
+    return (("eth_type", ETH_IP), ("in_port", port), ("ipv4_dst", GROUP))
