@@ -1,7 +1,8 @@
 """Announcements: what each host is told of the prices of its sessions, as frames that its switch sends to it.
 
 The hosts' network has no way to the controller, so a datagram goes out as the switch's own packet, from the gateway's
-address to the host's. `pricing.priority.announcement` says what is in it.
+address to everybody's (255.255.255.255), in a frame to the host alone: where nobody listens, a host does not complain
+of a broadcast. `pricing.priority.announcement` says what is in it.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ def announcements(fabric: Fabric, found: Published, tick: int, time_ns: int) -> 
     for name in sorted(rows):
         host = fabric.plant.hosts[name]
         for datagram in written(tick, time_ns, rows[name]):
-            yield host.node, host.port, frame(host.mac, host.ip, datagram)
+            yield host.node, host.port, frame(host.mac, datagram)
 
 
-def frame(mac: str, ip: str, payload: bytes) -> bytes:
+def frame(mac: str, payload: bytes) -> bytes:
     """An Ethernet frame with a UDP datagram from the gateway to a host."""
-    ends = ipaddress.IPv4Address(GATEWAY).packed, ipaddress.IPv4Address(ip).packed
+    ends = ipaddress.IPv4Address(GATEWAY).packed, b"\xff" * 4
     length = _IP.size + _UDP.size + len(payload)
     bare = _IP.pack(0x45, 0, length, 0, 0, 64, 17, 0, *ends)
     total = sum(_WORDS.unpack(bare))

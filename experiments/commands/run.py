@@ -358,6 +358,7 @@ def _account(
 ) -> dict[str, Any]:
     from experiments.result import groups
     from experiments.result.assemble import Account, report
+    from experiments.result.users import user_verdicts
     from experiments.result.verdicts import verdicts
     from experiments.running.campaign import ITERATES
     from experiments.running.machine import BAD_SHARE, versions
@@ -373,7 +374,10 @@ def _account(
     found = report(accounts, chosen.name, seed, "bin/wardrop " + shlex.join(sys.argv[1:]), machine)
     for account, entry in zip(accounts, found["runs"], strict=True):
         baseline = accounts[0] if account is not accounts[0] else None
-        entry["verdicts"] = verdicts(account, baseline, account.log.policy in ITERATES)
+        if chosen.groups:
+            entry["verdicts"] = [*user_verdicts(account, chosen.groups, baseline), *verdicts(account, priced=False)]
+        else:
+            entry["verdicts"] = verdicts(account, baseline, account.log.policy in ITERATES)
     if up.captures:
         found["captures"] = [asdict(capture) for capture in up.captures]
         give_back(*(Path(capture.file) for capture in up.captures))

@@ -121,7 +121,7 @@ def predict(
     """
     ways = _Ways(network)
     route = np.zeros(len(requests.sent), dtype=np.int64)
-    mean_work, response = np.zeros(len(route)), np.zeros(len(route))
+    mean_work, response, klass = np.zeros(len(route)), np.zeros(len(route)), np.ones(len(route), dtype=np.int64)
     for index, session in enumerate(network.sessions):
         mine = requests.session == index
         if not mine.any():
@@ -133,13 +133,13 @@ def predict(
         chosen = choices[session.name]
         numbers = np.array([ways.number(each) for each in chosen.routes])
         route[mine] = numbers[chosen.take(requests.sent[mine], requests.flow[mine])]
-        mean_work[mine], response[mine] = session.work, session.response_bits
+        mean_work[mine], response[mine], klass[mine] = session.work, session.response_bits, session.klass
     capacity = np.array([server.capacity for server in network.servers] + [1.0])  # index -1: no server
     done = requests.work * capacity[requests.server]
     server = np.array(ways.servers, dtype=np.int64)[route] if len(route) else route
     work = np.where(server >= 0, np.where(np.isfinite(done), done, mean_work) / capacity[server], 0.0)
     origin = int(requests.sent[0]) if len(route) else 0
-    packets = Packets.of((requests.sent - origin) / SECOND, requests.bits, route, work, response)
+    packets = Packets.of((requests.sent - origin) / SECOND, requests.bits, route, work, response, klass)
     watched = np.array([window.start, window.end]) if edges is None else edges
     since = np.rint(watched * SECOND).astype(np.int64) - origin
     resources = _with_sink(Resources.of(network, propagation))
@@ -173,6 +173,7 @@ def synthetic(
     capacity = np.array([server.capacity for server in network.servers] + [1.0])
     scv = np.array([server.scv for server in network.servers] + [0.0])
     server = np.array(ways.servers, dtype=np.int64)
+    classes = np.array([session.klass for session in network.sessions])
     results = []
     for run in range(runs):
         drawn = [_draw(k, session, flows[k], duration, [seed, run, k]) for k, session in enumerate(network.sessions)]
@@ -180,7 +181,8 @@ def synthetic(
         order = np.argsort(when, kind="stable")
         at = server[route]
         relative = _relative_works(np.random.default_rng([seed, run, len(flows)]), scv[at])
-        packets = Packets.of(when, bits, route, np.where(at >= 0, work * relative / capacity[at], 0.0), response)
+        works = np.where(at >= 0, work * relative / capacity[at], 0.0)
+        packets = Packets.of(when, bits, route, works, response, classes[owner])
         packets = Packets(*(getattr(packets, column.name)[order] for column in fields(packets)))
         counted = packets.arrival >= WARM_UP * duration
         results.append(scene.predict(packets, owner[order], counted, (1.0 - WARM_UP) * duration, elsewhere=0))

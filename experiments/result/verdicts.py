@@ -69,7 +69,7 @@ def _beside(entry: dict[str, Any]) -> dict[str, Any]:
     return entry | {"verdict": "undecided", "note": note}
 
 
-def _entry(
+def entry(
     name: str,
     measured: Estimate,
     expected: float,
@@ -78,6 +78,7 @@ def _entry(
     note: str,
     unit: str,
 ) -> dict[str, Any]:
+    """One verdict, as the result file has it."""
     return {
         "name": name,
         **{"measured" if key == "value" else key: value for key, value in measured.as_json().items()},
@@ -91,7 +92,7 @@ def _entry(
 
 def _count(name: str, value: int, note: str) -> dict[str, Any]:
     """Something that must not happen at all."""
-    return _entry(name, Estimate(value, 0.0, 1), 0, 0, "met" if value == 0 else "not met", note, "packets")
+    return entry(name, Estimate(value, 0.0, 1), 0, 0, "met" if value == 0 else "not met", note, "packets")
 
 
 def _against_baseline(account: Account, baseline: Account) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def _against_baseline(account: Account, baseline: Account) -> dict[str, Any]:
     limit = RATIO_LIMIT if baseline.log.policy == "shortest-path" else 1.0
     name = f"mean delay of {account.log.setting} over {baseline.log.setting}"
     note = f"the same packets in both phases, {account.log.measure:.0f} s each after settling"
-    return _entry(name, value, limit, None, at_most(value, limit), note, "ratio")
+    return entry(name, value, limit, None, at_most(value, limit), note, "ratio")
 
 
 def _ratio(account: Account, baseline: Account) -> Estimate:
@@ -128,7 +129,7 @@ def _delay(account: Account) -> dict[str, Any]:
         "size at every link, while real packets keep theirs"
     )
     tolerance = max(DELAY_TOLERANCE * expected, DELAY_TOLERANCE_S)
-    return _entry("mean delay against the packet simulation", measured, expected, tolerance, said, note, "s")
+    return entry("mean delay against the packet simulation", measured, expected, tolerance, said, note, "s")
 
 
 def _loads(account: Account) -> dict[str, Any]:
@@ -146,12 +147,12 @@ def _loads(account: Account) -> dict[str, Any]:
         found.append((order[said], abs(off.value), str(link), off, said))
     if not found:
         nothing = Estimate(0.0, 0.0, 0)
-        return _entry("load of a link against the packet simulation", nothing, 0.0, LOAD_TOLERANCE, "met", "", "ratio")
+        return entry("load of a link against the packet simulation", nothing, 0.0, LOAD_TOLERANCE, "met", "", "ratio")
     _, _, name, off, said = max(found, key=lambda row: row[:3])
     note = (
         f"{name}, the farthest off of {len(found)} links above {USED:.0%} utilization; n: pieces of the time measured"
     )
-    return _entry("load of a link against the packet simulation", off, 0.0, LOAD_TOLERANCE, said, note, "ratio")
+    return entry("load of a link against the packet simulation", off, 0.0, LOAD_TOLERANCE, said, note, "ratio")
 
 
 def _splits(account: Account) -> dict[str, Any]:
@@ -167,11 +168,11 @@ def _splits(account: Account) -> dict[str, Any]:
             found.append((abs(share - want) / accepted, f"{session.name}: {route}", got, want, accepted))
     if not found:
         nothing = Estimate(0.0, 0.0, 0)
-        return _entry("realised against decided split", nothing, 0.0, SPLIT_TOLERANCE, "undecided", "no route", "ratio")
+        return entry("realised against decided split", nothing, 0.0, SPLIT_TOLERANCE, "undecided", "no route", "ratio")
     off, name, got, want, accepted = max(found, key=lambda row: row[:2])
     said: Verdict = "met" if off <= 1 else "not met"
     note = f"{name}, the farthest off; accepted is 1 point, or two binomial standard errors of its {got.n} flows"
-    return _entry("realised against decided split", got, want, accepted, said, note, "ratio")
+    return entry("realised against decided split", got, want, accepted, said, note, "ratio")
 
 
 def _growth(account: Account) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def _growth(account: Account) -> dict[str, Any]:
     if not np.isfinite(slope.ci95):
         said = "undecided"
     tolerance = slope.ci95 if np.isfinite(slope.ci95) else 0.0
-    return _entry("growth of the delay", slope, 0.0, tolerance, said, "s a second; 0 lies in its interval", "ratio")
+    return entry("growth of the delay", slope, 0.0, tolerance, said, "s a second; 0 lies in its interval", "ratio")
 
 
 def _whole(account: Account) -> list[dict[str, Any]]:
@@ -205,8 +206,8 @@ def _gaps(account: Account) -> list[dict[str, Any]]:
     said: Verdict = at_most(Estimate(average.value, 0.0, average.n), GAP_LIMIT) if enough else "undecided"
     peak: Verdict = ("met" if largest <= GAP_WORST else "not met") if enough else "undecided"
     return [
-        _entry("live allocation above the optimum, mean", average, GAP_LIMIT, None, said, note, "ratio"),
-        _entry(
+        entry("live allocation above the optimum, mean", average, GAP_LIMIT, None, said, note, "ratio"),
+        entry(
             "live allocation above the optimum, worst",
             Estimate(largest, 0.0, gaps.size),
             GAP_WORST,
@@ -230,7 +231,7 @@ def _signalling(account: Account) -> dict[str, Any]:
         f"sources {said['sources'].value:.0f}; n: ticks"
     )
     met = verdict(said["servers"], expected, SIGNALLING_TOLERANCE)
-    return _entry(
+    return entry(
         "signalling of servers", said["servers"], expected, SIGNALLING_TOLERANCE * expected, met, note, "ratio"
     )
 
@@ -238,4 +239,4 @@ def _signalling(account: Account) -> dict[str, Any]:
 def _tick(account: Account) -> dict[str, Any]:
     seconds = np.array([record["tick_s"] for record in account.log.records])
     value = Estimate(float(np.quantile(seconds, 0.99)) if seconds.size else np.nan, 0.0, int(seconds.size))
-    return _entry("99th percentile of a tick", value, TICK_LIMIT_S, None, at_most(value, TICK_LIMIT_S), "n: ticks", "s")
+    return entry("99th percentile of a tick", value, TICK_LIMIT_S, None, at_most(value, TICK_LIMIT_S), "n: ticks", "s")

@@ -12,9 +12,10 @@ first in, first out by arrival, with waiting W = max(0, end of the service befor
 
 A route is a list of hops: links, then at most one server, then the links of the way back. The **request** (links and
 server) has the packet's size; the **answer**, which starts when the server ends, has the packet's response size. A
-packet that finds `queue` packets waiting is dropped. Because service is first in, first out, start and end of a service
-are known when a packet arrives, so a hop is one event. Events at the same moment go by packet index: equal input gives
-equal output, bit for bit.
+packet that finds `queue` packets waiting is dropped. Where packets have classes, the first class goes first at every
+resource, and nobody is interrupted (`pricing.simulate.classes`). With one class, service is first in, first out, so its
+start and end are known when a packet arrives, and a hop is one event. Events at the same moment go by packet index:
+equal input gives equal output, bit for bit.
 
 Source: D. V. Lindley, The theory of queues with a single server (1952), for the recursion at each resource.
 """
@@ -30,7 +31,7 @@ from numpy.typing import ArrayLike
 
 from pricing.errors import TopologyError
 from pricing.network import Link, Network, Server
-from pricing.simulate import loop
+from pricing.simulate import classes, loop
 from pricing.simulate.loop import SERVER, SOJOURN_LINK, WAIT_LINK, IntArray
 from pricing.values import FloatArray
 
@@ -93,7 +94,7 @@ class Routes:
 
 @dataclass(frozen=True)
 class Packets:
-    """Packets to send; five arrays of shape (N,), in any order.
+    """Packets to send; six arrays of shape (N,), in any order.
 
     Parameters
     ----------
@@ -105,6 +106,8 @@ class Packets:
         Index into the routes.
     work : array of float
         Service at the route's server, s.
+    klass : array of int
+        Priority class of a request and its answer, 1 first.
     """
 
     arrival: FloatArray
@@ -112,10 +115,17 @@ class Packets:
     route: IntArray
     work: FloatArray
     response: FloatArray
+    klass: IntArray
 
     @classmethod
     def of(
-        cls, arrival: ArrayLike, size: ArrayLike, route: ArrayLike = 0, work: ArrayLike = 0.0, response: ArrayLike = 0.0
+        cls,
+        arrival: ArrayLike,
+        size: ArrayLike,
+        route: ArrayLike = 0,
+        work: ArrayLike = 0.0,
+        response: ArrayLike = 0.0,
+        klass: ArrayLike = 1,
     ) -> Packets:
         """From anything that broadcasts to the shape of `arrival`."""
         when = np.ascontiguousarray(arrival, dtype=np.float64)
@@ -123,8 +133,10 @@ class Packets:
         def floats(value: ArrayLike) -> FloatArray:
             return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), when.shape))
 
-        way = np.ascontiguousarray(np.broadcast_to(np.asarray(route, dtype=np.int64), when.shape))
-        return cls(when, floats(size), way, floats(work), floats(response))
+        def whole(value: ArrayLike) -> IntArray:
+            return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.int64), when.shape))
+
+        return cls(when, floats(size), whole(route), floats(work), floats(response), whole(klass))
 
 
 class Balance(NamedTuple):
@@ -227,31 +239,18 @@ def simulate(packets: Packets, routes: Routes, resources: Resources, sizes: Floa
     hops = int(first[-1])
     if sizes is not None and sizes.shape != (hops,):
         raise TopologyError(f"sizes: shape {sizes.shape}, one size for each of the {hops} hops is accepted")
+    order, drawn = np.argsort(packets.arrival, kind="stable"), np.empty(0) if sizes is None else sizes
+    ways = (packets.route, first, routes.first, routes.hops)
+    laws = (resources.kind, resources.capacity, resources.queue, resources.propagation)
+    bits = (packets.arrival, packets.size, packets.response, packets.work)
+    if packets.klass.max(initial=1) > 1:
+        return Passage(first, *classes.follow(order, *bits, packets.klass - 1, *ways, *laws, drawn))
     # A queue that no number of visits can fill needs no room for more starts than there are visits.
     uses = np.bincount(packets.route, minlength=len(routes.first) - 1)
     visits = np.bincount(routes.hops, np.repeat(uses, np.diff(routes.first)), minlength=len(resources.kind))
     ring = np.zeros(len(resources.kind) + 1, dtype=np.int64)
     np.cumsum(np.minimum(resources.queue, np.maximum(visits.astype(np.int64), 1)), out=ring[1:])
-    return Passage(
-        first,
-        *loop.follow(
-            np.argsort(packets.arrival, kind="stable"),
-            packets.arrival,
-            packets.size,
-            packets.response,
-            packets.work,
-            packets.route,
-            first,
-            routes.first,
-            routes.hops,
-            resources.kind,
-            resources.capacity,
-            resources.queue,
-            resources.propagation,
-            ring,
-            np.empty(0) if sizes is None else sizes,
-        ),
-    )
+    return Passage(first, *loop.follow(order, *bits, *ways, *laws, ring, drawn))
 
 
 def lindley(arrivals: FloatArray, services: FloatArray) -> FloatArray:
@@ -295,6 +294,8 @@ def _check(packets: Packets, routes: Routes, resources: Resources) -> None:
         problems.append("resources: a propagation that is not a finite number of seconds from 0")
     if packets.route.size and not (packets.route.min() >= 0 and packets.route.max() < len(routes.first) - 1):
         problems.append(f"packets: a route outside the {len(routes.first) - 1} routes")
+    if packets.klass.size and packets.klass.min() < 1:
+        problems.append("packets: a class below 1; whole numbers from 1 (first) are accepted")
     for name in ("arrival", "size", "work", "response"):
         values = getattr(packets, name)
         if not np.isfinite(values).all() or (name != "arrival" and (values < 0).any()):

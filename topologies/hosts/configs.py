@@ -169,7 +169,6 @@ def using(
             "value": dict(group.user.value),
             "delay_cost": group.user.delay_cost,
             "begin": [session.packet_rate for session in sessions],
-            "host": plant.hosts[host].ip,
             "folder": str(folder),
         }
         found[group.name] = host, config

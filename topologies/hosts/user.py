@@ -62,8 +62,6 @@ class Elastic(Traffic):
         Currency a second of one request's delay.
     begin : sequence of float
         Requests/s of each option before the first announcement.
-    host : str
-        The host's own address.
     folder : str
         Where the options' logs go: `sender-NAME.requests.npy` and `.answers.npy`.
     """
@@ -72,7 +70,6 @@ class Elastic(Traffic):
     value: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     delay_cost: float = 1.0
     begin: Sequence[float] = ()
-    host: str = ""
     folder: str = ""
 
     @classmethod
@@ -103,7 +100,7 @@ class Customer(Sender):
             [(socket.IPPROTO_IP, socket.IP_TOS, struct.pack("@i", option.tos))] if option.tos else []
             for option in traffic.options
         ]
-        self.prices = stamped_socket(traffic.host, announcement.PORT, shared=True)
+        self.prices = stamped_socket("", announcement.PORT, shared=True)
         self.listen_to(self.prices, self._hear)
 
     def make_sockets(self) -> list[socket.socket]:

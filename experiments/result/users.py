@@ -1,0 +1,168 @@
+"""What a run with users has to show: waits of each class, welfare, and prices that come to rest.
+
+The **welfare** of a phase is what was sent is worth to its users, V at the rates that they really sent, less delay cost
+times the delays that were logged, from sending to the answer's return; it is held against the best equilibrium that
+is found of the same economy (`pricing.priority.solve`), which knows no switch, no late wake-up and no noise.
+
+The wait of a class at a server runs from a request's arrival until its answer left, less its work: what really
+happened, lateness included. `pricing.simulate.priority.priority_waits` says what the same arrivals should have waited,
+and Cobham's formula what Poisson arrivals of the measured rates and moments wait on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from experiments.result.assemble import Account
+from experiments.result.estimate import Estimate, Verdict, at_most, mean, paired, ratio, verdict
+from experiments.result.verdicts import entry
+from pricing.priority.elastic import Group, economy_of
+from pricing.priority.publish import REGIMES
+from pricing.priority.solve import optimum
+from pricing.priority.values import value_of
+from pricing.priority.waits import Queues
+from pricing.simulate.priority import priority_waits
+from topologies.hosts.logs import SECOND, Log
+
+WAIT_TOLERANCE, WAIT_TOLERANCE_S = 0.12, 0.3e-3
+"""Measured mean wait of a class against the recursion on the same packets: within the wider of the two."""
+
+WELFARE_LIMIT = 0.95
+"""Of the best equilibrium's welfare, that prices of classes have to reach."""
+
+SETTLED_TICKS, SETTLED_MOVE = 60, 0.02
+"""Ticks after which prices have come to rest: the largest move of one in a tick is smaller, on average."""
+
+STARTS = 12
+"""Starts of the search for equilibria."""
+
+USED = 0.01
+"""Part of all requests from which on a session's price counts as used."""
+
+
+def user_verdicts(account: Account, groups: Sequence[Group], first: Account | None = None) -> list[dict[str, Any]]:
+    """The verdicts of one phase in which users chose; `first` is the phase that its welfare is held against."""
+    found = [*_welfare(account, groups, first), *_waits_at_servers(account), *_waits_of_classes(account)]
+    if account.log.policy != REGIMES[-1]:
+        found.append(_rest(account))
+    return found
+
+
+def welfare(account: Account, groups: Sequence[Group]) -> Estimate:
+    """Value of what was sent less what its delays cost, currency/s; n: requests."""
+    requests, network = account.requests, account.network
+    quiet, inside = account.window.quiet(requests.sent), account.window.holds(requests.sent)
+    total, variance, count = 0.0, 0.0, 0
+    for group in groups:
+        options = [network.session_index[name] for name in group.options]
+        mine = np.isin(requests.session, options)
+        number = int((inside & mine).sum())
+        rate = number / account.window.duration
+        back = requests.answered[quiet & mine] - requests.sent[quiet & mine]
+        delay = mean(back[requests.answered[quiet & mine] > 0] / SECOND)
+        value, cost = value_of(group.user.value), group.user.delay_cost
+        lost = cost * rate * delay.value if number else 0.0
+        total += value.value(rate) - lost
+        noise = (value.marginal(rate) - cost * delay.value) * 1.96 * np.sqrt(number) / account.window.duration
+        variance += noise**2 + (cost * rate * delay.ci95) ** 2 if number else 0.0
+        count += number
+    return Estimate(total, float(np.sqrt(variance)), count)
+
+
+def _welfare(account: Account, groups: Sequence[Group], first: Account | None) -> list[dict[str, Any]]:
+    got = welfare(account, groups)
+    best = optimum(economy_of(account.network, groups), starts=STARTS)
+    part = Estimate(got.value / best.best.welfare, got.ci95 / abs(best.best.welfare), got.n)
+    several = f"; {len(best.all)} equilibria that are maxima were found" if len(best.all) > 1 else ""
+    note = f"{got.value:.5g} currency/s, the best equilibrium {best.best.welfare:.5g}{several}"
+    name = "welfare over that of the best equilibrium"
+    if account.log.policy == REGIMES[0]:
+        said: Verdict = "met" if part.low >= WELFARE_LIMIT else "not met" if part.high < WELFARE_LIMIT else "undecided"
+        return [entry(name, part, WELFARE_LIMIT, None, said, note, "ratio")]
+    if first is None or first.log.policy != REGIMES[0]:
+        return [entry(name, part, 1.0, None, at_most(part, 1.0), note, "ratio")]
+    over = ratio(got, welfare(first, groups))
+    name = f"welfare of {account.log.policy} over {first.log.policy}"
+    return [entry(name, over, 1.0, None, at_most(over, 1.0), note, "ratio")]
+
+
+def _waits_at_servers(account: Account) -> list[dict[str, Any]]:
+    """Of all servers and classes the one farthest from the recursion, and the one farthest from Cobham's formula."""
+    same: list[tuple[float, dict[str, Any]]] = []
+    formula: list[tuple[float, dict[str, Any]]] = []
+    for server in account.network.servers:
+        log = account.log.served[server.name][0]
+        log = log[(log["start"] > 0) & (log["left"] > 0)]
+        inside, quiet = account.window.holds(log["received"]), account.window.quiet(log["received"])
+        waits = (log["left"] - log["received"]) / SECOND - log["work"]
+        since = (log["received"] - log["received"].min(initial=2**62)) / SECOND
+        recursion = priority_waits(since, log["work"], log["klass"])
+        expected = _cobham(log[inside], account.window.duration)
+        for k in np.unique(log["klass"][quiet]).tolist():
+            mine = quiet & (log["klass"] == k)
+            where = f"{server.name}, class {k}, the farthest off"
+            off, says = paired(waits[mine], recursion[mine]), float(recursion[mine].mean())
+            got, tolerance = Estimate(says + off.value, off.ci95, off.n), max(WAIT_TOLERANCE * says, WAIT_TOLERANCE_S)
+            said = verdict(got, says, WAIT_TOLERANCE, WAIT_TOLERANCE_S)
+            name = "wait of a class at a server against the recursion"
+            row = entry(name, got, says, tolerance, said, f"{where}; interval of the difference", "s")
+            same.append((abs(off.value) / tolerance, row))
+            got, says = mean(waits[mine]), float(expected[k - 1])
+            said = "met" if abs(got.value - says) <= got.ci95 else "not met"
+            said = said if np.isfinite(got.ci95) else "undecided"
+            name = "wait of a class at a server against Cobham's formula"
+            row = entry(name, got, says, got.ci95, said, f"{where}; at measured rates and moments", "s")
+            formula.append((abs(got.value - says) / got.ci95, row))
+    return [max(rows, key=lambda pair: pair[0])[1] for rows in (same, formula) if rows]
+
+
+def _cobham(log: Log, duration: float) -> Any:
+    """Waits by class, s, at the rates and moments of the requests of a time."""
+    classes = int(log["klass"].max(initial=1))
+    load = np.bincount(log["klass"] - 1, log["work"], classes) / duration
+    residual = np.array([float((log["work"] ** 2).sum()) / (2 * duration)])
+    return Queues(residual, load[None, :], np.ones(1, dtype=np.intp)).waits[0]
+
+
+def _waits_of_classes(account: Account) -> list[dict[str, Any]]:
+    """The wait of each class on all its way, links and server, against the simulation of the same packets."""
+    requests, found = account.requests, []
+    classes = np.array([session.klass for session in account.network.sessions])[requests.session]
+    quiet = account.window.quiet(requests.sent)
+    for k in np.unique(classes[quiet]).tolist():
+        mine = quiet & (classes == k)
+        predicted = account.prediction.delays[mine] - requests.work[mine]
+        off = paired(requests.delay[mine] - requests.work[mine], predicted)
+        says = float(np.nanmean(predicted))
+        got, tolerance = Estimate(says + off.value, off.ci95, off.n), max(WAIT_TOLERANCE * says, WAIT_TOLERANCE_S)
+        said = verdict(got, says, WAIT_TOLERANCE, WAIT_TOLERANCE_S)
+        name = f"wait of class {k} on its way against the packet simulation"
+        note = "links and server, packets with priority; interval of the difference, packet by packet"
+        found.append(entry(name, got, says, tolerance, said, note, "s"))
+    return found
+
+
+def _rest(account: Account) -> dict[str, Any]:
+    """Whether prices had come to rest: the largest relative move of a price in use, tick by tick."""
+    moves = price_moves(account.log.records)[SETTLED_TICKS:]
+    value = mean(moves)
+    worst = f"95 of 100 below {np.quantile(moves, 0.95):.2%}" if len(moves) else "none"
+    note = f"ticks after the first {SETTLED_TICKS} of the phase, the largest of all prices in use in each; {worst}"
+    return entry("move of a price in a tick", value, SETTLED_MOVE, None, at_most(value, SETTLED_MOVE), note, "ratio")
+
+
+def price_moves(records: Sequence[dict[str, Any]]) -> Any:
+    """The largest relative move of a price in use from each tick to the next, shape (ticks - 1,)."""
+    found = []
+    for before, after in pairwise(records):
+        told, last = after.get("session_prices", {}), before.get("session_prices", {})
+        total = sum(after["offered"].values())
+        used = [name for name, price in told.items() if price and last.get(name)]
+        moves = [abs(told[name] / last[name] - 1) for name in used if after["offered"][name] > USED * total]
+        if moves:
+            found.append(max(moves))
+    return np.array(found)
