@@ -40,10 +40,10 @@ EXAMPLES: Mapping[Kind, str] = {
 }
 
 MONEY: Mapping[MoneyKind, Mapping[str, float]] = {
-    "fee": {"GB": 1 / 8e9, "TB": 1 / 8e12},
+    "fee": {"GB": 1 / 8e9, "TB": 1 / 8e12, "bit": 1.0},
     "power": {"MWh": 1 / 3.6e9, "kWh": 1 / 3.6e6},
-    "upkeep": {"Mwork": 1e-6, "Gwork": 1e-9},
-    "value": {"Mtoken": 1e-6, "ktoken": 1e-3},
+    "upkeep": {"Mwork": 1e-6, "Gwork": 1e-9, "work": 1.0},
+    "value": {"Mtoken": 1e-6, "ktoken": 1e-3, "token": 1.0},
 }
 """What prices are by, and how much of a currency a bit, J, work or token one of them is worth."""
 

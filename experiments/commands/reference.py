@@ -23,7 +23,8 @@ def page() -> str:
     """The whole page."""
     import experiments.__main__  # noqa: F401  adds every command to the app
 
-    command = typer.main.get_command(app)
+    command = typer.main.get_group(app)
+    command.commands = dict(sorted(command.commands.items()))
     said = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="bin/wardrop"), name="bin/wardrop")
     return HEAD + said[said.index("\n## ") + 1 :].strip().replace("```console\n$ ", "```text\n") + "\n"
 

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controller.plant import plant_from_json
@@ -348,6 +348,7 @@ def test_prices_have_one_currency_which_is_said() -> None:
 
 
 @given(value=st.floats(1e-20, 1e6), kind=st.sampled_from(["fee", "upkeep", "value"]))
+@example(value=78233.76575683562, kind="fee")
 def test_prices_survive_their_text(value: float, kind: units.MoneyKind) -> None:
     text = units.show_money(value, "USD", kind)
     assert units.parse_money(text, kind) == (value, "USD")
