@@ -389,7 +389,7 @@ def _publish(found: dict[str, Any], folder: Path) -> None:
     from experiments.pages.report import summary, table, write
 
     write(found, folder)
-    give_back(folder / "report.json", folder / "report.html")
+    give_back(*(folder / f"report.{kind}" for kind in ("json", "html", "csv")))
     screen = console()
     screen.print(table(found))
     screen.print(summary(found), highlight=False, markup=False)

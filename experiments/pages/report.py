@@ -18,6 +18,7 @@ from rich.table import Table
 
 from experiments.pages import pictures
 from experiments.pages.colours import UTILIZATION_STEPS, stylesheet
+from experiments.pages.rows import as_csv
 from experiments.result import schema
 from experiments.result.estimate import Estimate, ratio
 
@@ -33,7 +34,7 @@ NO_NETEM = "this kernel has no netem: propagation delay is not emulated"
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
-    """Write `report.json` and `report.html` into a folder, which is made when it is not there.
+    """Write `report.json`, `report.html` and `report.csv` into a folder, which is made when it is not there.
 
     Raises
     ------
@@ -45,6 +46,7 @@ def write(report: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     (folder / "report.html").write_text(page)
+    (folder / "report.csv").write_text(as_csv(report))
 
 
 def summary(report: Part) -> str:

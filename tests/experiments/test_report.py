@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -75,6 +76,22 @@ def elements(page: str) -> list[tuple[str, dict[str, str | None]]]:
 def test_both_files_are_written(made: dict[str, Any], folder: Path) -> None:
     assert json.loads((folder / "report.json").read_text()) == made
     assert (folder / "report.html").stat().st_size < 3e6
+
+
+def test_the_table_for_spreadsheets_has_every_quantity_measured(made: dict[str, Any], folder: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO((folder / "report.csv").read_text())))
+    last = made["runs"][-1]
+    mine = {(row["what"], row["name"]): row for row in rows if row["policy"] == last["policy"]}
+    links, servers, sessions = (len(last[part]) for part in ("links", "servers", "sessions"))
+    assert len(mine) == 1 + sessions + 2 * links + 2 * servers
+    link = last["links"][0]
+    row = mine["link load", f"{link['src']}>{link['dst']}"]
+    assert (row["unit"], float(row["measured"]), int(row["n"])) == (
+        "bit/s",
+        link["load_bps"]["value"],
+        link["load_bps"]["n"],
+    )
+    assert float(mine["delay", "all"]["ci95"]) == last["objective"]["mean_delay_s"]["ci95"]
 
 
 def test_a_report_that_does_not_fit_is_not_written(made: dict[str, Any], tmp_path: Path) -> None:
