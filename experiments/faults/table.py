@@ -37,7 +37,7 @@ WANDERING = f"{Path(wandering.__file__)}:{wandering.decide.__name__}"
 """The policy under which `hitless` is run, for the controller to load."""
 
 DRAIN_S = 2.0
-"""Time between the last row and the end of the traffic: its last answers are on their way (ours)."""
+"""Time after a row, before anything else fails or the traffic ends: its last packets are on their way (ours)."""
 
 Say = Callable[[str], None]
 
@@ -115,7 +115,7 @@ def _run(
                 start = time.time()
                 seen = row.run(ground)
                 done.append(_Done(row, seen, start, time.time()))
-            time.sleep(DRAIN_S)
+                time.sleep(DRAIN_S)
         packets = Packets.of(traffic)
     return [_outcome(one, packets, machine) for one in done]
 
