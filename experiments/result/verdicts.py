@@ -12,6 +12,7 @@ import numpy as np
 from experiments.result.assemble import Account, binomial_error
 from experiments.result.estimate import Estimate, Verdict, at_most, mean, paired, ratio, ratio_of_pairs, verdict
 from pricing.joint.messages import Message
+from pricing.market.dispatch import SHARE
 
 DELAY_TOLERANCE = 0.15
 DELAY_TOLERANCE_S = 0.3e-3
@@ -36,6 +37,9 @@ TICK_LIMIT_S = 0.2
 SIGNALLING_TOLERANCE = 0.1
 """Bytes that servers' price agents say against what their number makes (ours)."""
 
+FULL, FILLED, LOST = 1e-3, 0.95, 1e-3
+"""A link is cleared full within this part of its share; how much of its share it must carry, and how little lose."""
+
 
 def verdicts(account: Account, baseline: Account | None = None, priced: bool = True) -> list[dict[str, Any]]:
     """The verdicts of one phase.
@@ -48,6 +52,8 @@ def verdicts(account: Account, baseline: Account | None = None, priced: bool = T
     priced : bool
         Whether its policy iterates towards the optimum.
     """
+    if any("market" in record for record in account.records):
+        return [_loads(account), _splits(account), *_whole(account), *_cleared(account), _tick(account)]
     found = []
     if baseline is not None:
         found.append(_against_baseline(account, baseline))
@@ -240,3 +246,54 @@ def _tick(account: Account) -> dict[str, Any]:
     seconds = np.array([record["tick_s"] for record in account.log.records])
     value = Estimate(float(np.quantile(seconds, 0.99)) if seconds.size else np.nan, 0.0, int(seconds.size))
     return entry("99th percentile of a tick", value, TICK_LIMIT_S, None, at_most(value, TICK_LIMIT_S), "n: ticks", "s")
+
+
+def _cleared(account: Account) -> list[dict[str, Any]]:
+    """What a market has to show: links carry what was cleared, full ones their share, workloads do not mix.
+
+    A market has no queues, so nothing is said of delays.
+    """
+    told = [record["market"]["links"] for record in account.records if "market" in record]
+    off: list[tuple[float, str, Estimate]] = []
+    full: list[tuple[float, str, Estimate, float]] = []
+    passed = account.log.queues.window(*account.log.window)
+    for index, link in enumerate(account.network.links):
+        cleared = [links[index]["load"] for links in told if links[index]]
+        if not cleared or np.mean(cleared) < USED * link.capacity:
+            continue
+        load = account.link_load(index)
+        expected, room = float(np.mean(cleared)), SHARE * link.capacity
+        gone = Estimate(load.value / expected - 1, load.ci95 / expected, load.n)
+        off.append((abs(gone.value), str(link), gone))
+        if np.median(cleared) > (1 - FULL) * room:
+            lost = float(np.ptp(passed.drops[:, index])) / max(float(np.ptp(passed.passed[:, index])), 1.0)
+            full.append((load.value / room, str(link), Estimate(load.value / room, load.ci95 / room, load.n), lost))
+    nothing = Estimate(0.0, 0.0, 0)
+    _, name, farthest = max(off, default=(0.0, "no link", nothing), key=lambda row: row[:2])
+    said = verdict(farthest, 0.0, absolute=LOAD_TOLERANCE)
+    note = f"{name}, the farthest off of {len(off)} links above {USED:.0%} utilization"
+    found = [entry("load of a link against the cleared flow", farthest, 0.0, LOAD_TOLERANCE, said, note, "ratio")]
+    if full:
+        _, name, least, _ = min(full, key=lambda row: row[:2])
+        said = at_most(Estimate(-least.value, least.ci95, least.n), -FILLED)
+        note = f"{name}, the least full of {len(full)} that are cleared full; of {SHARE:g} of its capacity"
+        found.append(entry("load of a full link over its share", least, FILLED, None, said, note, "ratio"))
+        lost = max(row[3] for row in full)
+        said = "met" if lost < LOST else "not met"
+        note = f"packets dropped over packets passed, the worst of {len(full)}"
+        found.append(entry("loss at a full link", Estimate(lost, 0.0, len(full)), LOST, None, said, note, "ratio"))
+    return [*found, _apart(account)]
+
+
+def _apart(account: Account) -> dict[str, Any]:
+    """The session whose measured demand is farthest from what its sender sent."""
+    found = []
+    for figures in account.measured.sessions:
+        told = mean(np.array([record["offered"][figures.name] for record in account.records]))
+        if figures.offered.value:
+            gone = told.value / figures.offered.value - 1
+            found.append((abs(gone), figures.name, Estimate(gone, 0.0, told.n)))
+    _, name, off = max(found, default=(0.0, "no session", Estimate(0.0, 0.0, 0)), key=lambda row: row[:2])
+    said: Verdict = "met" if abs(off.value) <= LOAD_TOLERANCE else "not met"
+    note = f"{name}, the farthest off of {len(found)} sessions: what its ingress counted against what its sender sent"
+    return entry("demand of a session, told apart", off, 0.0, LOAD_TOLERANCE, said, note, "ratio")

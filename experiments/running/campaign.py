@@ -42,6 +42,9 @@ OPEN_END_S = 3600.0
 ITERATES = frozenset({"joint-distributed", "agents", *REGIMES})
 """Policies that go a round a tick, and so take a while to settle."""
 
+LIVES_ON_DEMAND = frozenset({"market"})
+"""Policies that see estimated demand alone, which is a mean of up to half a minute."""
+
 SETTLE_ITERATING_S, SETTLE_S = 60.0, 15.0
 """Time to settle before anything is measured: for policies that iterate, and for the queues of the others (ours)."""
 
@@ -193,7 +196,7 @@ class Campaign:
 
 def settling(policy: str, laws: LawName = "measured") -> float:
     """Seconds that a policy, and laws that are fitted to waits, are given before anything is measured."""
-    slow = policy in ITERATES or is_own(policy) or laws == "fitted"
+    slow = policy in ITERATES or is_own(policy) or laws == "fitted" or policy in LIVES_ON_DEMAND
     return SETTLE_ITERATING_S if slow else SETTLE_S
 
 

@@ -29,6 +29,7 @@ from topologies.hosts.configs import announcing, answering, sending, serving, sh
 from topologies.hosts.logs import Log, load
 from topologies.hosts.start import Program, stop
 from topologies.plant import Plant
+from topologies.sockets import give_room
 
 START_DELAY_S = 1.0
 """From telling the senders when to start to their first packet (ours)."""
@@ -198,6 +199,7 @@ class Traffic:
         told = (*self._senders.values(), *self._beside)
         for program in told:
             program.wait_ready(END_TIMEOUT_S)
+        give_room(self.emulation.testbed.switch_pid)
         start = time.time() + START_DELAY_S
         for program in told:
             program.tell(repr(start))

@@ -27,6 +27,7 @@ from topologies.hosts.sockets import ECHO, HEADER
 from topologies.links import tos
 from topologies.plant import plan
 from topologies.scenario import load as scenario
+from topologies.sockets import SEND_BUFFER, give_room
 from topologies.testbed import Testbed
 
 TRAFFIC = Traffic(
@@ -331,3 +332,12 @@ def test_flows_take_turns_where_packets_come_at_equal_distances() -> None:
     law = ArrivalLaw("deterministic")
     rows = schedule(replace(TRAFFIC, flows=7, settle=0.0, measure=0.25, arrivals=law))
     assert rows["flow"].tolist() == [number % 7 for number in range(100)]
+
+
+class TestRoom:
+    pytestmark = machine.emulated
+
+    def test_packet_sockets_are_given_room_for_what_queues(self) -> None:
+        with Testbed(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sending:
+            give_room(os.getpid())
+            assert sending.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= SEND_BUFFER
