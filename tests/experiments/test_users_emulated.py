@@ -33,4 +33,5 @@ def test_users_choose_by_announced_prices_and_marks_are_policed() -> None:
     account = Account(up.network, up.emulation.plant, log, up.emulation.calibration)
     assert account.losses["unaccounted"] == 0
     names = [row["name"] for row in user_verdicts(account, scenario.groups)]
-    assert len(names) == len(set(names)) == 6
+    assert len(names) == len(set(names)) <= 6, "waits only where there was a quiet second"
+    assert {"welfare over that of the best equilibrium", "move of a price in a tick"} <= set(names)
