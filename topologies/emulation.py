@@ -237,7 +237,7 @@ class Emulation:
         Parameters
         ----------
         host : str
-            Name of the host.
+            Name of the host; beside the switches where it is ''.
         module : str
             'sender', 'server' or 'web'.
         config : mapping
@@ -251,7 +251,7 @@ class Emulation:
             Stopped by `topologies.hosts.start.stop`; what still runs at the end is killed.
         """
         name = name or f"{host}-{module}"
-        pid = self.net[host].pid
+        pid = self.net[host].pid if host else self.testbed.switch_pid
         program = Program(name, f"topologies.hosts.{module}", config, self.testbed.directory, pid)
         self.programs.append(program)
         return program

@@ -220,11 +220,10 @@ class Traffic:
         if self._agents:
             return
         network, plant = self.network, self.plant
-        for host, config in announcing(network, plant, self.folder).items():
+        for host, config in announcing(network, plant, self.folder, exports_in(self.folder.parent)).items():
             self._agents.append(self._start("price", host, config))
-        beside = f"s{min(switch.dpid for switch in plant.switches.values())}"
         config = switching(network, plant, self.folder, self.emulation.interfaces)
-        self._agents.append(self._start("switches", beside, config))
+        self._agents.append(self._start("switches", "", config, "all"))
         for name, (host, config) in answering(network, plant, self.folder, seed, self.lost, self.late).items():
             self._agents.append(self._start("source", host, config, name))
         for agent in self._agents:

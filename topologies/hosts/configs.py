@@ -189,14 +189,17 @@ def _asked(addresses: list[str]) -> Config:
     return {"address": several.pop()} if len(several) == 1 else {"address": "", "sources": addresses}
 
 
-def announcing(network: Network, plant: Plant, folder: Path) -> dict[str, Config]:
-    """Configuration of `topologies.hosts.price` by host: an agent beside each server that is asked."""
+def announcing(network: Network, plant: Plant, folder: Path, exports: Path) -> dict[str, Config]:
+    """Configuration of `topologies.hosts.price` by host: an agent beside each server that is asked.
+
+    `exports` is where the servers tell of themselves.
+    """
     return {
         server.name: {
             "network": str(folder.parent / "network.json"),
             "server": server.name,
             "address": plant.hosts[server.name].ip,
-            "load": str(folder / f"load-{server.name}.json"),
+            "load": str(exports / f"load-{server.name}.json"),
             "log": str(folder / f"price-{server.name}.json"),
         }
         for server in network.servers

@@ -33,7 +33,7 @@ def main(config: Path) -> int:
     place = problem.network.server_index[values["server"]]
     resource = problem.link_count + place
     agent, mouth = PriceAgent(problem, place, [resource]), Mouth(speaker(values["address"]))
-    work, came, last = float(problem.laws.size[resource]), 0.0, -1.0
+    work, came, last = float(problem.laws.size[resource]), 0.0, time.time()  # what was told before is of another phase
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
     print("ready", flush=True)
@@ -43,7 +43,7 @@ def main(config: Path) -> int:
             said = json.loads(Path(values["load"]).read_text())
         except OSError:  # the server has said nothing yet
             continue
-        if said["time"] == last:
+        if said["time"] <= last:
             continue
         last, came = said["time"], came + said["requests"] * work
         if message := agent.announce(float(last), np.array([came])):
