@@ -22,6 +22,7 @@ from pricing.outage import NOTHING, Outage
 from pricing.policy import POLICIES
 from pricing.priority.publish import published
 from pricing.problem import evaluate
+from pricing.values import Quote, Quotes
 
 pytestmark = needed
 
@@ -42,8 +43,22 @@ UNITS = {
     "1": {"", "ratio"},
     "currency": {""},
     "currency/s": {""},
+    "currency/token": {""},
+    "currency/bit": {""},
+    "currency/work": {""},
+    "token/s": {""},
 }
 """A unit as the README writes it, and as OpenMetrics does."""
+
+
+QUOTES = Quotes(
+    "EUR",
+    {session.name: 2e-6 for session in SQUARE.sessions},
+    {session.name: 0.0 for session in SQUARE.sessions},
+    (),
+    {link.key: Quote(1e5, 1e-9, 0.01) for link in SQUARE.links},
+    {server.name: Quote(10.0, 1e-6, 0.0) for server in SQUARE.servers},
+)
 
 
 def line(outage: Outage, policy: str) -> dict[str, Any]:
@@ -57,6 +72,8 @@ def line(outage: Outage, policy: str) -> dict[str, Any]:
     ages = [np.full(len(things), 0.5) for things in (SQUARE.links, SQUARE.servers, SQUARE.sessions)]
     state = replace(state, measured=Measured(loads, *ages, loads.offered, carried), carried=carried, seen=loads)
     state, verdict = tick.judge(fabric, state)
+    assert state.decision is not None
+    state = replace(state, decision=replace(state.decision, quotes=QUOTES))
     told = tick.published_values(published(SQUARE, state.decision.allocation, np.full(len(carried), 100.0), None))
     return {
         **tick.describe(fabric, state),
@@ -115,6 +132,7 @@ def bound(metric: Declared) -> int:
     routes = {
         "route": 2 * len(SQUARE.servers),
         "policy": 1,
+        "currency": 1,
         "kind": 3,
         "class": 2,
         "host": len(small.plant(SQUARE).hosts),
