@@ -56,7 +56,9 @@ def rules(switch: PrivateSwitch) -> dict[str, set[str]]:
     }
 
 
-@pytest.mark.parametrize(("framework", "protocol"), [("os-ken", "tcp"), ("ryu", "ssl")])
+@pytest.mark.parametrize(
+    ("framework", "protocol"), [("os-ken", "tcp"), pytest.param("ryu", "ssl", marks=pytest.mark.long)]
+)
 def test_a_controller_that_was_killed_is_followed_by_one_that_adopts_its_rules(
     framework: str, protocol: str, tmp_path: Path
 ) -> None:

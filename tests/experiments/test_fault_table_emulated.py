@@ -17,7 +17,7 @@ from experiments.running.campaign import Options
 from pricing.network import Link, Network, Node, Server, Session
 from topologies.scenario import Control, Scenario
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.long]
 
 TICK_S = 0.3
 LENGTH_S = 4.0
