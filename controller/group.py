@@ -2,7 +2,8 @@
 
 What agents say (`pricing.joint.messages`) goes from a host, or from the switch's own port, to every host where sessions
 start, and to nobody else. The tree is the one of shortest paths (in links, ties by name) from the first node by name;
-a packet goes out of every port of it but the one that it came in by. Packets to the group from elsewhere meet no rule.
+a packet goes out of every port of it that leads to such a host, but the one that it came in by. Packets to the group
+from elsewhere meet no rule.
 """
 
 from __future__ import annotations
@@ -43,9 +44,8 @@ def tree(fabric: Fabric) -> dict[str, tuple[str, ...]]:
 def group_rules(fabric: Fabric) -> Iterator[Placed]:
     """The rules that carry the group."""
     for node in tree(fabric):
-        branches = _branches(fabric, node)
-        out = sorted([*branches, *(fabric.plant.hosts[name].port for name in _listening(fabric, node))])
-        for port in branches:
+        out = sorted([*_branches(fabric, node), *(fabric.plant.hosts[name].port for name in _listening(fabric, node))])
+        for port in (fabric.plant.switches[node].ports[neighbour] for neighbour in tree(fabric)[node]):
             yield node, declare(ADMIT, 460, _match(port), *(Output(other) for other in out if other != port))
     for rules in entries(fabric).values():
         yield from rules
@@ -75,9 +75,24 @@ def spoken_rule(fabric: Fabric, name: str) -> Placed:
     return host.node, declare(ADMIT, 460, match, *out, counted=True)
 
 
+@lru_cache(maxsize=64)
+def _ahead(fabric: Fabric) -> dict[str, tuple[int, ...]]:
+    """Ports of each node behind which somebody of the tree listens: nothing is sent to where it would be dropped."""
+    branches, seen = tree(fabric), dict[tuple[str, str], bool]()
+
+    def listens(node: str, after: str) -> bool:
+        if (node, after) not in seen:
+            further = any(listens(after, other) for other in branches[after] if other != node)
+            seen[node, after] = bool(_listening(fabric, after)) or further
+        return seen[node, after]
+
+    ports = {node: fabric.plant.switches[node].ports for node in branches}
+    return {node: tuple(ports[node][n] for n in found if listens(node, n)) for node, found in branches.items()}
+
+
 def _branches(fabric: Fabric, node: str) -> tuple[int, ...]:
-    """Ports of a node that belong to the tree."""
-    return tuple(fabric.plant.switches[node].ports[neighbour] for neighbour in tree(fabric)[node])
+    """Ports of a node that belong to the tree and lead to somebody."""
+    return _ahead(fabric)[node]
 
 
 def _listening(fabric: Fabric, node: str) -> list[str]:

@@ -319,7 +319,6 @@ def watched(
         Record lines of before the phase.
     """
     run = traffic.emulation.testbed.run
-    dropped_before = switch_drops(run)
     records: list[dict[str, Any]] = []
     try:
         traffic.start_servers(seed)
@@ -330,12 +329,15 @@ def watched(
         interfaces = [traffic.emulation.interfaces[link.key] for link in traffic.network.links]
         told = exports_in(traffic.folder.parent) / "links.json"
         with Watch() as machine, QueueWatch(interfaces, traffic.network.links, told) as queues:
+            time.sleep(max(start - time.time(), 0.0))
+            dropped = -switch_drops(run)  # hosts that have joined a group, or leave it, say so, and nobody listens
             while time.time() < start + total + DRAIN_S or traffic.sending:
                 traffic.check()
                 records += poll(time.time() - start, total)
                 if time.time() < start + total:
                     traffic.fetch_page()
                 time.sleep(0.1)
+            dropped += switch_drops(run)
     finally:
         traffic.stop()
     requests, answers, served = traffic.logs()
@@ -353,7 +355,7 @@ def watched(
         answers=answers,
         served=served,
         pages=traffic.pages,
-        switch_drops=switch_drops(run) - dropped_before,
+        switch_drops=dropped,
         chosen=traffic.chosen(),
         background=traffic.beside(),
     )

@@ -53,6 +53,9 @@ LEAST_SHARE = 0.005
 FORGOTTEN = 1e-4
 """Shares below this are forgotten (ours)."""
 
+IDLE = 0.05
+"""Part of its nominal rate below which a session is left where it is (ours): prices say nothing without traffic."""
+
 GAP = 1e-4
 """Relative gap to which a source minimises its summand (ours)."""
 
@@ -219,7 +222,7 @@ class SourceAgent:
         usable, load = self._expected(now)
         routes = self._movable(usable, load)
         moves = sum(self.mind.get(route, 0.0) for route in routes)
-        if not self.rate > 0 or not moves > 0:
+        if not self.rate > IDLE * self.session.rate or not moves > 0:
             return self.asked
         usage = self.problem.usage_matrix(routes) * self.rate * moves
         laws, weight, part = self.problem.laws, self.problem.weight, self.part

@@ -115,6 +115,13 @@ def test_nothing_moves_to_where_nobody_was_heard_or_where_it_is_down() -> None:
     assert silent.answer(3.0) == {ROUTES[0]: 1.0}
 
 
+def test_a_session_that_offers_nearly_nothing_stays_where_it_is() -> None:
+    source = SourceAgent(problem_of(TWO), TWO.sessions[0])
+    source.carry(0.0, 4e3, {ROUTES[0]: 1.0})
+    told(source, nominal_loads_of(TWO), 5.0)
+    assert source.answer(5.0) == {ROUTES[0]: 1.0}
+
+
 def test_a_source_goes_on_from_what_its_ingress_carries() -> None:
     source = SourceAgent(problem_of(TWO), TWO.sessions[0])
     source.carry(0.0, 4e5, {ROUTES[0]: 1.0})

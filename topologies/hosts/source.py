@@ -105,7 +105,8 @@ def main(config: Path) -> int:
         since = reply["since"] if reply["since"] > before else now
         agent.carry(since, reply["rate"], shares_of(session.name, reply["split"]))
         before = now
-        mouth.say(agent.tell(since))
+        if len(problem.network.sessions) > 1:
+            mouth.say(agent.tell(since))
         asking.ask({"session": session.name, "split": split_of(agent.answer(now), session.source)})
     counts = {**mouth.counts, **ear.counts, **asking.counts}
     save_summary(Path(values["log"]), {"agent": session.name, "kind": "sources", **counts})
