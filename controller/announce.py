@@ -7,13 +7,12 @@ of a broadcast. `pricing.priority.announcement` says what is in it.
 
 from __future__ import annotations
 
-import ipaddress
 import math
-import struct
 from collections.abc import Iterator
 
 from controller.fabric import Fabric
 from controller.rules import GATEWAY_MAC
+from pricing.frames import datagram
 from pricing.priority.announcement import PORT, Row, written
 from pricing.priority.publish import Published
 
@@ -23,9 +22,10 @@ GATEWAY = "10.255.255.254"
 CUT_OFF = (math.inf, 0.0)
 """Price and time of a session that failures cut off."""
 
-_IP = struct.Struct("!BBHHHBBH4s4s")
-_UDP = struct.Struct("!HHHH")
-_WORDS = struct.Struct("!10H")
+EVERYBODY = "255.255.255.255"
+
+HOPS = 64
+"""Time to live of an announcement."""
 
 
 def announcements(fabric: Fabric, found: Published, tick: int, time_ns: int) -> Iterator[tuple[str, int, bytes]]:
@@ -37,17 +37,5 @@ def announcements(fabric: Fabric, found: Published, tick: int, time_ns: int) -> 
         rows.setdefault(fabric.plant.source(session), []).append(row)
     for name in sorted(rows):
         host = fabric.plant.hosts[name]
-        for datagram in written(tick, time_ns, rows[name]):
-            yield host.node, host.port, frame(host.mac, datagram)
-
-
-def frame(mac: str, payload: bytes) -> bytes:
-    """An Ethernet frame with a UDP datagram from the gateway to a host."""
-    ends = ipaddress.IPv4Address(GATEWAY).packed, b"\xff" * 4
-    length = _IP.size + _UDP.size + len(payload)
-    bare = _IP.pack(0x45, 0, length, 0, 0, 64, 17, 0, *ends)
-    total = sum(_WORDS.unpack(bare))
-    total = (total & 0xFFFF) + (total >> 16)
-    head = _IP.pack(0x45, 0, length, 0, 0, 64, 17, ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF, *ends)
-    macs = bytes.fromhex((mac + GATEWAY_MAC).replace(":", ""))
-    return macs + b"\x08\x00" + head + _UDP.pack(PORT, PORT, _UDP.size + len(payload), 0) + payload
+        for said in written(tick, time_ns, rows[name]):
+            yield host.node, host.port, datagram((GATEWAY_MAC, host.mac), (GATEWAY, EVERYBODY), PORT, said, HOPS)

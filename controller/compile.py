@@ -57,6 +57,7 @@ from controller.rules import (
     Value,
     part_of,
 )
+from pricing.frames import dscp
 from pricing.network import Session
 
 Deals = Mapping[str, Sequence[int]]
@@ -185,7 +186,7 @@ def remarks(fabric: Fabric) -> Mapping[str, tuple[Placed, ...]]:
     """
     network, plant = fabric.network, fabric.plant
     found: dict[str, dict[Match, int]] = {name: {} for name in plant.hosts}
-    for session in network.sessions if fabric.classes > 1 else ():
+    for session in network.sessions if fabric.network.classes > 1 else ():
         host = plant.source(session)
         match = _between(plant.hosts[host], plant.address(session))
         found[host][match] = max(session.klass, found[host].get(match, 1))
@@ -197,16 +198,11 @@ def remarks(fabric: Fabric) -> Mapping[str, tuple[Placed, ...]]:
         + tuple(
             (host.node, declare(ADMIT, 415, match, _marked(0), Resubmit(ADMIT), counted=True))
             for address in fabric.addresses[name]
-            for k in range(1, fabric.classes)
+            for k in range(1, fabric.network.classes)
             for match in [_match(in_port=host.port, eth_type=ETH_IP, ipv4_src=address, ip_dscp=dscp(k))]
         )
         for name, host in plant.hosts.items()
     }
-
-
-def dscp(klass: int) -> int:
-    """The mark of a class, where there are several: a class selector, CS7 for class 1, CS6 for class 2, and so on."""
-    return 8 * (8 - klass)
 
 
 def _marked(mark: int) -> SetField:
@@ -220,7 +216,7 @@ def _between(host: HostPlant, address: str, **fields: Value) -> Match:
 
 def _mark_of(fabric: Fabric, session: Session) -> dict[str, Value]:
     """What tells sessions of one host and one destination apart."""
-    return {"ip_dscp": dscp(session.klass)} if fabric.classes > 1 else {}
+    return {"ip_dscp": dscp(session.klass)} if fabric.network.classes > 1 else {}
 
 
 def request_rule(fabric: Fabric, session: Session) -> Placed:

@@ -12,7 +12,6 @@ groups on, before the first slot names it.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -21,19 +20,11 @@ from controller.fabric import Fabric
 from controller.labels import STATUS_BITS, Copy, Labels, Path, label
 from controller.pipeline import FORWARD, declare
 from controller.rules import Bucket, Group, Output, Placed, Rule, SetField, ToGroup
+from pricing.duplication import parents
+from pricing.frames import group_mac
 from pricing.network import Session
 
 _ALL = (1 << STATUS_BITS) - 1
-
-
-def group_mac(address: str) -> str:
-    """The MAC address of a multicast group (RFC 1112, 6.4).
-
-    >>> group_mac("239.129.2.3")
-    '01:00:5e:01:02:03'
-    """
-    low = int(ipaddress.IPv4Address(address)) & 0x7FFFFF
-    return "01:00:5e:" + ":".join(f"{low >> shift & 0xFF:02x}" for shift in (16, 8, 0))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -47,7 +38,7 @@ def tree_rules(fabric: Fabric, path: Path, numbers: tuple[int, ...]) -> tuple[Pl
     numbers : tuple of int
         Numbers of all parts of the tree.
     """
-    session, by = fabric.sessions[path.session], origins(path.copies)
+    session, by = fabric.sessions[path.session], parents(fabric.route(path))
     found: list[Placed] = []
     if path.part == 0:
         first = [
@@ -84,15 +75,6 @@ def leave_rules(fabric: Fabric, path: Path, numbers: tuple[int, ...]) -> tuple[P
         for node, entry in tree_rules(fabric, path, numbers)
         if isinstance(entry, Rule) and entry.counted and node != entering
     )
-
-
-def origins(copies: tuple[Copy, ...]) -> tuple[int, ...]:
-    """For each copy the place of the one that it is made of; -1 where it is made as the packet enters."""
-    found = []
-    for place, (node, _, status) in enumerate(copies):
-        before = [p for p in range(place) if copies[p][1] == node and status & ~copies[p][2] == 0]
-        found.append(min(before, key=lambda p: copies[p][2].bit_count(), default=-1))
-    return tuple(found)
 
 
 def _bits(copy: Copy, part: int) -> int:

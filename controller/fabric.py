@@ -77,11 +77,6 @@ class Fabric:
         return {name: tuple(sorted(addresses)) for name, addresses in found.items()}
 
     @cached_property
-    def classes(self) -> int:
-        """Priority classes of the sessions; 1 where nobody has any."""
-        return max((session.klass for session in self.network.sessions), default=1)
-
-    @cached_property
     def sources(self) -> frozenset[str]:
         """Names of the hosts where sessions start."""
         return frozenset(self.plant.source(session) for session in self.network.sessions)
@@ -94,8 +89,7 @@ class Fabric:
     @cached_property
     def receivers(self) -> dict[str, int]:
         """How many hosts receive each packet of a session."""
-        many = {session.name: len(session.destinations) for session in self.network.sessions}
-        return {name: many[name] if session.kind == "multicast" else 1 for name, session in self.sessions.items()}
+        return {name: len(one.destinations) if one.kind == "multicast" else 1 for name, one in self.sessions.items()}
 
     def next_hops(self, targets: Iterable[str]) -> dict[str, str]:
         """Next node from each node on a shortest path (in links) to the nearest target; ties by name."""

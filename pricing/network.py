@@ -397,6 +397,11 @@ class Network:
         return self.with_jobs(()) if self.jobs else self
 
     @cached_property
+    def classes(self) -> int:
+        """Priority classes of its sessions: 1 where nobody has any."""
+        return max((session.klass for session in self.sessions), default=1)
+
+    @cached_property
     def link_index(self) -> dict[LinkKey, int]:
         """Place of each link in `links`."""
         return {link.key: i for i, link in enumerate(self.links)}

@@ -31,7 +31,7 @@ from topologies.board import Board, Commands
 from topologies.calibration import Calibration, recall
 from topologies.faults import End, Faults, Wiring
 from topologies.hosts.start import Program
-from topologies.links import capacity_problems, classes_of, has_netem, shaping
+from topologies.links import capacity_problems, has_netem, shaping
 from topologies.namespaces import disable_ipv6, inside, run
 from topologies.plant import HostPlant, Plant, service_name
 from topologies.sockets import closed_together
@@ -413,7 +413,7 @@ class Emulation:
                 link,
                 self.interfaces[link.key],
                 self.plant.netem,
-                classes_of(self.network),
+                self.network.classes,
                 self.calibration.burst_seconds,
             )
         ]

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from pricing.errors import EmulationError
+from pricing.frames import MOST_CLASSES, dscp
 
 if TYPE_CHECKING:  # Debian's Python, which `mn` runs on, need not have what the model imports
     from pricing.network import Network
@@ -35,9 +36,6 @@ the link is slower than its rate; a bucket of several packets would hide the que
 10 Mbit/s against Lindley's recursion on the same packets: with 1 us of bucket waits are 8 % too long, with 20 us 1.3 %,
 with 40 us 0.4 %, with 75 us 0.1 % too short and 0.1 ms less at every wait.
 """
-
-MOST_CLASSES = 8
-"""Priority classes that DSCP's class selectors tell apart."""
 
 DSCP = 0xFC
 """The bits of that byte of the IP header which are the DSCP; the other two are for congestion marks."""
@@ -94,18 +92,13 @@ class QueueCounters:
     backlog: int
 
 
-def classes_of(network: Network) -> int:
-    """Priority classes of a network's sessions: 1 where nobody has any."""
-    return max((session.klass for session in network.sessions), default=1)
-
-
 def tos(klass: int, classes: int) -> int:
     """The byte of the IP header that says a packet's class: its DSCP and two bits of 0; 0 where there is one class.
 
     >>> tos(1, 2), tos(2, 2), tos(1, 1)
     (224, 192, 0)
     """
-    return 32 * (MOST_CLASSES - klass) if classes > 1 else 0
+    return dscp(klass) << 2 if classes > 1 else 0
 
 
 def klass_of(tos: int, classes: int) -> int:
@@ -114,12 +107,12 @@ def klass_of(tos: int, classes: int) -> int:
     >>> klass_of(224, 2), klass_of(192, 2), klass_of(160, 2), klass_of(0, 2), klass_of(224, 1)
     (1, 2, 2, 2, 1)
     """
-    return next((k for k in range(1, classes) if tos & DSCP == 32 * (MOST_CLASSES - k)), classes)
+    return next((k for k in range(1, classes) if tos & DSCP == dscp(k) << 2), classes)
 
 
 def as_emulated(network: Network, netem: bool) -> Network:
     """The network as these links carry it out: waits only and nothing on the way, except where the kernel has netem."""
-    exact = netem and classes_of(network) == 1
+    exact = netem and network.classes == 1
     links = tuple(
         replace(link, delivers=link.delivers if exact else "wait")
         if netem

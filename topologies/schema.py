@@ -24,10 +24,11 @@ from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, core_schema
 
 from pricing.errors import WardropError
+from pricing.frames import MOST_CLASSES
 from pricing.priority.values import value_of
 from pricing.soundness import GROUPS
 from topologies import units
-from topologies.links import MOST_CLASSES, not_emulated
+from topologies.links import not_emulated
 
 NAME = r"^[A-Za-z][A-Za-z0-9-]{0,14}$"
 """Names become those of bridges and hosts, for which Linux allows 15 characters."""

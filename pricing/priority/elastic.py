@@ -98,12 +98,11 @@ def expanded(network: Network, users: Mapping[str, User], classes: int) -> tuple
 def economy_of(network: Network, groups: Sequence[Group]) -> Economy:
     """The economy of users with their values, on shortest routes; its options are the network's sessions, in order."""
     services = []
-    classes = max(session.klass for session in network.sessions)
     for group in groups:
         first = [network.sessions[network.session_index[name]] for name in group.options]
         programs = [program_of(network, equal_routes(network, one)[0][0]) for one in first if one.klass == 1]
         services.append(Service(group.name, value_of(group.user.value), group.user.delay_cost, programs))
-    return Economy(machines_of(network), services, classes)
+    return Economy(machines_of(network), services, network.classes)
 
 
 def _to(classes: int) -> range:

@@ -8,11 +8,12 @@ import pytest
 import small_fabrics as small
 from fake_switch import FakeNetwork, Packet, number
 
-from controller.compile import compile_rules, dscp, remarks, request_rule
+from controller.compile import compile_rules, remarks, request_rule
 from controller.labels import Labels
 from controller.measure import Count, Meter, remarked
 from controller.openflow import phases
 from controller.rules import GATEWAY_MAC, diff
+from pricing.frames import dscp
 from pricing.network import Network, Route
 from pricing.problem import make_allocation
 from topologies.links import tos

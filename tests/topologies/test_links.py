@@ -8,7 +8,7 @@ import pytest
 
 from pricing.errors import EmulationError
 from pricing.network import Link, Network, Node, Session
-from topologies.links import as_emulated, classes_of, shaping, tos
+from topologies.links import as_emulated, shaping, tos
 
 LINK = Link("a", "b", 10e6, propagation=0.005, queue=77, delivers="sojourn", jitter=0.001, loss=0.02)
 
@@ -66,5 +66,5 @@ def test_the_network_as_it_is_carried_out(
     netem: bool, classes: tuple[int, ...], delivers: str, propagation: float, loss: float
 ) -> None:
     link = as_emulated(network(*classes), netem).links[0]
-    assert classes_of(network(*classes)) == max(classes)
+    assert network(*classes).classes == max(classes)
     assert (link.delivers, link.propagation, link.loss) == (delivers, propagation, loss)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pricing.network import LinkKey, Network
 from pricing.priority.elastic import Group
-from topologies.links import classes_of, tos
+from topologies.links import tos
 from topologies.plant import Plant
 
 Config = Mapping[str, Any]
@@ -36,7 +36,7 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int, exports: Pa
         Where servers tell of themselves, `load-HOST.json`; the folder by default.
     """
     configs: dict[str, Config] = {}
-    classes = classes_of(network)
+    classes = network.classes
 
     def add(host: str, asked: list[str], work: list[float], laws: Config) -> None:
         configs[host] = {
@@ -99,7 +99,7 @@ def sending(
     exports : Path, optional
         Where senders tell of themselves, `sender-SESSION.json`; the folder by default.
     """
-    classes = classes_of(network)
+    classes = network.classes
     answer = max((session.response_bits for session in network.sessions), default=0.0)
     drain = DRAIN_S + DRAIN_ANSWERS * answer / min((link.capacity for link in network.links), default=1.0)
     return {
@@ -138,7 +138,7 @@ def using(
     settle, measure : float
         Lengths of the two segments, s.
     """
-    classes = classes_of(network)
+    classes = network.classes
     found: dict[str, tuple[str, Config]] = {}
     for number, group in enumerate(groups):
         sessions = [network.sessions[network.session_index[name]] for name in group.options]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import heapq
 import socket
-import struct
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pricing.errors import ProtocolError
+from pricing.frames import datagram, group_mac
 from pricing.joint.messages import GROUP, PORT, Message, decode, encode
-
-_IP = struct.Struct("!BBHHHBBH4s4s")
-_UDP = struct.Struct("!HHHH")
 
 HOPS = 1
 """Time to live: switches do not count it down, and no router may pass the group on."""
@@ -45,14 +42,7 @@ def listener(address: str) -> socket.socket:
 
 def frame(address: str, mac: str, data: bytes) -> bytes:
     """An Ethernet frame to the group, for ports that have no address of their own."""
-    source, group = socket.inet_aton(address), socket.inet_aton(GROUP)
-    head = [0x45, 0, _IP.size + _UDP.size + len(data), 0, 0, HOPS, socket.IPPROTO_UDP, 0, source, group]
-    words = struct.unpack("!10H", _IP.pack(*head))
-    total = sum(words)
-    head[7] = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
-    to = b"\x01\x00\x5e" + bytes([group[1] & 0x7F]) + group[2:]
-    ethernet = to + bytes.fromhex(mac.replace(":", "")) + b"\x08\x00"
-    return ethernet + _IP.pack(*head) + _UDP.pack(PORT, PORT, _UDP.size + len(data), 0) + data
+    return datagram((mac, group_mac(GROUP)), (address, GROUP), PORT, data, HOPS)
 
 
 @dataclass
