@@ -43,10 +43,9 @@ def tree(fabric: Fabric) -> dict[str, tuple[str, ...]]:
 
 def group_rules(fabric: Fabric) -> Iterator[Placed]:
     """The rules that carry the group."""
-    for node in tree(fabric):
-        out = sorted([*_branches(fabric, node), *(fabric.plant.hosts[name].port for name in _listening(fabric, node))])
-        for port in (fabric.plant.switches[node].ports[neighbour] for neighbour in tree(fabric)[node]):
-            yield node, declare(ADMIT, 460, _match(port), *(Output(other) for other in out if other != port))
+    for node, neighbours in tree(fabric).items():
+        for port in (fabric.plant.switches[node].ports[neighbour] for neighbour in neighbours):
+            yield node, declare(ADMIT, 460, _match(port), *_out(fabric, node, port))
     for rules in entries(fabric).values():
         yield from rules
 
@@ -62,42 +61,36 @@ def entries(fabric: Fabric) -> dict[str, tuple[Placed, ...]]:
 
 def _switch_rule(fabric: Fabric, node: str) -> Placed:
     """What a switch's own agent says."""
-    out = (*_branches(fabric, node), *(fabric.plant.hosts[n].port for n in _listening(fabric, node)))
-    return node, declare(ADMIT, 460, _match(LOCAL), *map(Output, sorted(out)), counted=True)
+    return node, declare(ADMIT, 460, _match(LOCAL), *_out(fabric, node), counted=True)
 
 
 def spoken_rule(fabric: Fabric, name: str) -> Placed:
     """What a host says to the group, from its own address."""
     host = fabric.plant.hosts[name]
-    others = [fabric.plant.hosts[other].port for other in _listening(fabric, host.node) if other != name]
     match = tuple(sorted([*_match(host.port), ("ipv4_src", host.ip)]))
-    out = map(Output, sorted([*_branches(fabric, host.node), *others]))
-    return host.node, declare(ADMIT, 460, match, *out, counted=True)
+    return host.node, declare(ADMIT, 460, match, *_out(fabric, host.node, host.port), counted=True)
+
+
+def _out(fabric: Fabric, node: str, but: int = LOCAL) -> list[Output]:
+    """Sends a packet out of every port of a node behind which somebody listens, but the one that it came in by."""
+    here = (fabric.plant.hosts[name].port for name in fabric.sources if fabric.plant.hosts[name].node == node)
+    return [Output(port) for port in sorted({*_ahead(fabric)[node], *here} - {but})]
 
 
 @lru_cache(maxsize=64)
 def _ahead(fabric: Fabric) -> dict[str, tuple[int, ...]]:
     """Ports of each node behind which somebody of the tree listens: nothing is sent to where it would be dropped."""
     branches, seen = tree(fabric), dict[tuple[str, str], bool]()
+    listening = {fabric.plant.hosts[name].node for name in fabric.sources}
 
     def listens(node: str, after: str) -> bool:
         if (node, after) not in seen:
             further = any(listens(after, other) for other in branches[after] if other != node)
-            seen[node, after] = bool(_listening(fabric, after)) or further
+            seen[node, after] = after in listening or further
         return seen[node, after]
 
     ports = {node: fabric.plant.switches[node].ports for node in branches}
     return {node: tuple(ports[node][n] for n in found if listens(node, n)) for node, found in branches.items()}
-
-
-def _branches(fabric: Fabric, node: str) -> tuple[int, ...]:
-    """Ports of a node that belong to the tree and lead to somebody."""
-    return _ahead(fabric)[node]
-
-
-def _listening(fabric: Fabric, node: str) -> list[str]:
-    """Hosts of a node where sessions start."""
-    return sorted(name for name in fabric.sources if fabric.plant.hosts[name].node == node)
 
 
 def _match(port: int) -> Match:
