@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from topologies.hosts.arrivals import POISSON, times
 from topologies.hosts.logs import SECOND, save_summary
+from topologies.hosts.orders import told_start, told_to_end
 from topologies.hosts.web import PORT
 
 WORKERS, TIMEOUT_S = 16, 3.0
@@ -76,15 +74,13 @@ def summary(config: Mapping[str, Any], pages: Sequence[Page], seconds: float) ->
 def main(config: Path) -> int:
     """Fetch pages as the file `config` says; the exit status."""
     values = json.loads(config.read_text())
-    stopping = Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    stopping = told_to_end()
     length = values["settle"] + values["measure"]
     due = times(POISSON, values["rate"], length, np.random.default_rng(values["seed"])) / SECOND
     print("ready", flush=True)
-    told = os.read(sys.stdin.fileno(), 64)
-    if not told:
-        return 0  # whoever started this has ended
-    start = float(told)
+    start = told_start()
+    if start is None:
+        return 0
     with ThreadPoolExecutor(WORKERS) as workers:
         under_way = []
         for moment in due:

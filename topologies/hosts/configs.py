@@ -203,7 +203,7 @@ def announcing(network: Network, plant: Plant, folder: Path, exports: Path) -> d
             "log": str(folder / f"price-{server.name}.json"),
         }
         for server in network.servers
-        if _service(network, plant, server.name)
+        if any(_addresses(network, plant, server.name))
     }
 
 
@@ -242,9 +242,3 @@ def answering(
         )
         for session in network.sessions
     }
-
-
-def _service(network: Network, plant: Plant, server: str) -> str:
-    """Address of the service that a server serves; none where nobody asks it."""
-    asking = [s for s in network.sessions if s.kind == "anycast" and server in s.destinations]
-    return plant.address(asking[0]) if asking else ""

@@ -15,6 +15,8 @@ import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from topologies.hosts.logs import save_summary
+
 TIMEOUT_S = 5.0
 """Longest wait for a page; then its connection counts as broken (ours)."""
 
@@ -67,7 +69,7 @@ def main(config: Path) -> int:
         connections.round()
         time.sleep(values["period"])
     found = {"pages": connections.pages, "moved": connections.moved, "broken": connections.broken}
-    Path(values["log"]).write_text(json.dumps(found))
+    save_summary(Path(values["log"]), found)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import socket
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,14 +21,14 @@ MOST_BYTES = 2048
 """Longest message that is read."""
 
 
-def speaker(address: str) -> socket.socket:
-    """A UDP socket that speaks to the group from a host's own address."""
+def speaker(address: str) -> Callable[[bytes], int]:
+    """Sends to the group from a host's own address, by UDP."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((address, 0))
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, HOPS)
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)  # other sessions of this host hear it too
-    return sock
+    return lambda data: sock.sendto(data, (GROUP, PORT))
 
 
 def listener(address: str) -> socket.socket:
@@ -47,15 +48,15 @@ def frame(address: str, mac: str, data: bytes) -> bytes:
 
 @dataclass
 class Mouth:
-    """Says messages, and counts them and the bytes of their frames."""
+    """Says messages by what sends their bytes, and counts them and the bytes of their frames."""
 
-    socket: socket.socket
+    send: Callable[[bytes], int]
     counts: Counter[str] = field(default_factory=lambda: Counter(messages=0, octets=0, errors=0))
 
     def say(self, message: Message) -> None:
         """Say it to the group."""
         try:
-            self.socket.sendto(encode(message), (GROUP, PORT))
+            self.send(encode(message))
         except OSError:  # its network may be down
             self.counts["errors"] += 1
         else:

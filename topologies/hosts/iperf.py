@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from topologies.hosts.logs import save_summary
+from topologies.hosts.orders import told_start
 
 SEGMENT = 1448
 """Bytes that TCP is given at a time where it has a rate: one segment; iperf3's own 128 kB last seconds at low rates."""
@@ -87,10 +87,9 @@ def listen(port: int) -> int:
 def ask(config: Mapping[str, Any]) -> int:
     """Send when told, and write what came of it; the exit status."""
     print("ready", flush=True)
-    told = os.read(sys.stdin.fileno(), 64)
-    if not told:
-        return 0  # whoever started this has ended
-    due = float(told)
+    due = told_start()
+    if due is None:
+        return 0
     time.sleep(max(0.0, due - time.time()))
     began = time.time()
     client = _started(command(config), stdout=subprocess.PIPE)

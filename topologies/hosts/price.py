@@ -9,7 +9,6 @@ JSON file of counts, written at the end, on SIGTERM).
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from pricing.problem import problem_of
 from pricing.written import network_from_json
 from topologies.hosts.group import Mouth, speaker
 from topologies.hosts.logs import save_summary
+from topologies.hosts.orders import told_to_end
 
 GLANCE_S = 0.1
 """Between two looks at the server's export."""
@@ -34,10 +34,9 @@ def main(config: Path) -> int:
     resource = problem.link_count + place
     agent, mouth = PriceAgent(problem, place, [resource]), Mouth(speaker(values["address"]))
     work, came, last = float(problem.laws.size[resource]), 0.0, time.time()  # what was told before is of another phase
-    stopping: list[int] = []
-    signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
+    ending = told_to_end()
     print("ready", flush=True)
-    while not stopping:
+    while not ending.is_set():
         time.sleep(GLANCE_S)
         try:
             said = json.loads(Path(values["load"]).read_text())

@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 from pricing.errors import EmulationError, WardropError
 from topologies.hosts.arrivals import POISSON, Pattern, times
 from topologies.hosts.logs import ANSWERED, SECOND, SENT, Log, lateness, save, save_summary
+from topologies.hosts.orders import told_start
 from topologies.hosts.pcap import read_capture
 from topologies.hosts.sockets import (
     ECHO,
@@ -366,10 +367,13 @@ class Sender:
 
     def save(self) -> None:
         """Write both logs."""
-        requests = self.requests
-        requests["sent"] = np.frombuffer(self.sent, np.int64)
+        self.requests["sent"] = np.frombuffer(self.sent, np.int64)
+        pairs = np.frombuffer(self.answers, np.int64).reshape(-1, 2)
+        self.save_logs(Path(self.traffic.log), self.requests, pairs, socket_drops())
+
+    def save_logs(self, path: Path, requests: Log, back: NDArray[np.int64], drops: int) -> None:
+        """Write the logs of one session: its requests, and the number and arrival (ns) of each answer, shape (n, 2)."""
         done = requests[requests["sent"] > 0]
-        path = Path(self.traffic.log)
         summary = {
             "scheduled": len(requests),
             "sent": len(done),
@@ -378,10 +382,9 @@ class Sender:
             "late": lateness(done["due"], done["sent"]),
         }
         save(path.with_name(path.name + ".requests.npy"), requests, summary)
-        pairs = np.frombuffer(self.answers, np.int64).reshape(-1, 2)
-        answers = np.zeros(len(pairs), ANSWERED)
-        answers["seq"], answers["received"] = pairs.T
-        counts = {"received": len(answers), "socket_drops": socket_drops()}
+        answers = np.zeros(len(back), ANSWERED)
+        answers["seq"], answers["received"] = back.T
+        counts = {"received": len(answers), "socket_drops": drops}
         save(path.with_name(path.name + ".answers.npy"), answers, counts)
 
 
@@ -423,10 +426,10 @@ def serve(config: Path, read: Callable[[Path], T], make: Callable[[T], Sender]) 
         gc.disable()
         print("ready", flush=True)
         if traffic.start is None:
-            told = os.read(sys.stdin.fileno(), 64)
-            if not told:
-                return 0  # whoever started this has ended
-            sender.begin(float(told))
+            start = told_start()
+            if start is None:
+                return 0
+            sender.begin(start)
             sender.listen(sys.stdin.fileno())
         sender.run()
         sender.save()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import select
-import signal
 import socket
 import sys
 import time
@@ -27,6 +26,7 @@ from pricing.problem import problem_of
 from pricing.written import network_from_json
 from topologies.hosts.group import Ear, Mouth, listener, speaker
 from topologies.hosts.logs import save_summary
+from topologies.hosts.orders import told_to_end
 
 PERIOD_S = 1.0
 """Between two questions to the ingress."""
@@ -85,11 +85,10 @@ def main(config: Path) -> int:
     ear = Ear(listener(values["address"]), len(problem.capacity), values["lost"], values["late"], seed)
     mouth = Mouth(speaker(values["address"]))
     agent.nearest  # noqa: B018  found before it is asked for
-    stopping: list[int] = []
-    signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
+    ending = told_to_end()
     print("ready", flush=True)
     due, before = time.time() + PERIOD_S * (agent.origin % 8) / 8, 0.0
-    while not stopping:
+    while not ending.is_set():
         wait = min(due - time.time(), PERIOD_S / 5)
         if wait > 0:
             select.select([ear.socket], [], [], wait)

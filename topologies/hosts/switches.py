@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import signal
 import socket
 import struct
 import sys
@@ -24,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from pricing.joint.agents import PriceAgent
-from pricing.joint.messages import Message, encode
 from pricing.problem import Problem, problem_of
 from pricing.written import network_from_json
-from topologies.hosts.group import frame
+from topologies.hosts.group import Mouth, frame
 from topologies.hosts.logs import save_summary
+from topologies.hosts.orders import told_to_end
 
 PERIOD_S = 1.0
 """Between two announcements."""
@@ -41,24 +40,21 @@ _SENT_BYTES = 8
 class SwitchAgent:
     """One switch's: its price agent, its interfaces, and the socket into its own port."""
 
-    def __init__(self, problem: Problem, origin: int, said: dict[str, Any]) -> None:
+    def __init__(self, problem: Problem, origin: int, said: dict[str, Any], counts: Counter[str]) -> None:
         self.interfaces = {int(resource): interface for resource, interface in said["links"].items()}
         self.agent = PriceAgent(problem, origin, list(self.interfaces))
-        self.address, self.mac = said["address"], said["mac"]
         self.control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._raise(said["device"])
         self.port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self.port.bind((said["device"], 0))
+        self.mouth = Mouth(lambda data: self.port.send(frame(said["address"], said["mac"], data)), counts)
 
-    def announce(self, now: float, sent: dict[str, float]) -> Message | None:
-        """The prices at the bits that its interfaces have sent so far."""
+    def announce(self, now: float, sent: dict[str, float]) -> None:
+        """Say into the switch the prices at the bits that its interfaces have sent so far."""
         counted = np.array([sent.get(interface, 0.0) for interface in self.interfaces.values()])
         works = [bool(self._flags(interface) & _RUNNING) for interface in self.interfaces.values()]
-        return self.agent.announce(now, counted, works)
-
-    def say(self, message: Message) -> None:
-        """Say it into the switch."""
-        self.port.send(frame(self.address, self.mac, encode(message)))
+        if message := self.agent.announce(now, counted, works):
+            self.mouth.say(message)
 
     def _flags(self, interface: str) -> int:
         try:
@@ -85,27 +81,19 @@ def main(config: Path) -> int:
     """Announce until SIGTERM; the exit status."""
     values = json.loads(config.read_text())
     problem = problem_of(network_from_json(Path(values["network"]).read_text()))
-    first = len(problem.network.servers)
+    first, counts = len(problem.network.servers), Counter(messages=0, octets=0, errors=0)
     try:
-        agents = [SwitchAgent(problem, first + place, said) for place, said in enumerate(values["switches"])]
+        agents = [SwitchAgent(problem, first + place, said, counts) for place, said in enumerate(values["switches"])]
     except OSError as error:
         print(f"price agents of switches: {error}", file=sys.stderr)
         return 1
-    counts = Counter(messages=0, octets=0, errors=0)
-    stopping: list[int] = []
-    signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
+    ending = told_to_end()
     print("ready", flush=True)
-    while not stopping:
+    while not ending.is_set():
         time.sleep(PERIOD_S)
         sent, now = sent_bits(), time.time()
         for agent in agents:
-            if message := agent.announce(now, sent):
-                try:
-                    agent.say(message)
-                except OSError:  # its switch may be down
-                    counts["errors"] += 1
-                else:
-                    counts.update(messages=1, octets=message.octets)
+            agent.announce(now, sent)
     save_summary(Path(values["log"]), {"agent": "switches", "kind": "links", **counts})
     return 0
 

@@ -31,7 +31,7 @@ from pricing.priority import announcement
 from pricing.priority.elastic import Choice, User
 from pricing.priority.values import value_of
 from topologies.hosts.arrivals import Pattern
-from topologies.hosts.logs import ANSWERED, lateness, save
+from topologies.hosts.logs import save
 from topologies.hosts.sender import Payloads, Sender, Traffic, serve
 from topologies.hosts.sockets import ECHO, FLOW_PORT, HEADER, SERVICE_PORT, socket_drops, stamp, stamped_socket
 
@@ -168,21 +168,10 @@ class Customer(Sender):
         requests["sent"] = np.frombuffer(self.sent, np.int64)
         answers = np.array(self.returned, np.int64).reshape(-1, 3)
         for number, option in enumerate(self.elastic.options):
-            mine, path = requests[self.chosen == number], Path(self.elastic.folder)
-            done = mine[mine["sent"] > 0]
-            summary = {
-                "scheduled": len(mine),
-                "sent": len(done),
-                "errors": dict(self.errors),
-                "stopped": self.stopping,
-                "late": lateness(done["due"], done["sent"]),
-            }
-            save(path / f"sender-{option.name}.requests.npy", mine, summary)
-            back = answers[answers[:, 0] == option.session]
-            rows = np.zeros(len(back), ANSWERED)
-            rows["seq"], rows["received"] = back[:, 1], back[:, 2]
+            back = answers[answers[:, 0] == option.session, 1:]
             drops = 0 if number else socket_drops()
-            save(path / f"sender-{option.name}.answers.npy", rows, {"received": len(rows), "socket_drops": drops})
+            path = Path(self.elastic.folder) / f"sender-{option.name}"
+            self.save_logs(path, requests[self.chosen == number], back, drops)
         log = np.zeros(len(requests), CHOSEN)
         log["seq"], log["due"], log["chance"], log["option"] = (
             requests["seq"],
