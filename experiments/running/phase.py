@@ -25,7 +25,7 @@ from pricing.own import named
 from pricing.priority.elastic import Group
 from topologies.background import Background, asking, listening, result
 from topologies.emulation import Emulation
-from topologies.hosts.configs import announcing, answering, sending, serving, showing, switching, using
+from topologies.hosts.configs import Config, announcing, answering, sending, serving, showing, switching, using
 from topologies.hosts.logs import Log, load
 from topologies.hosts.start import Program, stop
 from topologies.plant import Plant
@@ -175,7 +175,7 @@ class Traffic:
     def start_servers(self, seed: int) -> None:
         """Start the servers and their pages, and wait until each exports its load."""
         network, plant = self.network, self.plant
-        for host, config in serving(network, plant, self.folder, seed, exports_in(self.folder.parent)).items():
+        for host, config in self._serving(seed).items():
             self._servers[host] = self._start("server", host, config)
         for host, config in showing(network, plant).items():
             self._pages.append(self._start("web", host, config))
@@ -211,9 +211,11 @@ class Traffic:
 
     def start_server(self, host: str, seed: int) -> None:
         """Start the process of a server again, with an empty queue."""
-        config = serving(self.network, self.plant, self.folder, seed)[host]
-        self._servers[host] = self._start("server", host, config)
+        self._servers[host] = self._start("server", host, self._serving(seed)[host])
         self._servers[host].wait_ready()
+
+    def _serving(self, seed: int) -> dict[str, Config]:
+        return serving(self.network, self.plant, self.folder, seed, exports_in(self.folder.parent))
 
     def start_agents(self, seed: int) -> None:
         """Start the price agents and the source agents, where they do not run yet, and wait until each is ready."""
