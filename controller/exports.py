@@ -1,8 +1,8 @@
 """What links and servers tell of themselves: jobs, their amount, and how long these waited, a file each.
 
 Counters of switches know neither a queue's length nor a server's work. Whoever does leaves a JSON file in a folder and
-replaces it every second; the controller reads what is new at each tick. A server's file is an object, the links' file
-`links.json` a list of them:
+replaces it every second; the controller reads what is new at each tick. A server's file, `load-HOST.json`, is an
+object, the links' file, `links.json`, a list of them:
 
     {"server": "east", "time": 12.0, "taken": 431, "load": 402.7, "squares": 771.2, "waiting": 3.1}
     [{"link": "a->b", "time": 12.0, "packets": 1200, "load": 4.9e6, "waiting": 0.4}, ...]
@@ -41,7 +41,7 @@ def exports(folder: Path | None) -> tuple[Export, ...]:
     if folder is None:
         return ()
     found: dict[str, Export] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in (*sorted(folder.glob("load-*.json")), folder / "links.json"):  # what senders tell has no part in it
         try:
             told = json.loads(path.read_text())
             for export in _exports(told if isinstance(told, list) else [told]):
