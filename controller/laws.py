@@ -62,7 +62,7 @@ def law_name(name: str) -> LawName:
     WardropError
         When there is none; the message lists all.
     """
-    for known in ("mm1", "scenario", "measured", "fitted"):
+    for known in LAWS:
         if name == known:
             return known
     raise WardropError(f"laws {name!r}: {', '.join(LAWS)} are accepted")

@@ -35,7 +35,7 @@ def _servers(key: str) -> Read:
     return samples
 
 
-def _sessions(key: str) -> Read:
+def _by_name(key: str) -> Read:
     def samples(seen: Snapshot) -> Iterator[Sample]:
         for name, value in seen.line.get(key, {}).items():
             yield (name,), value
@@ -89,11 +89,6 @@ def _dropped(seen: Snapshot) -> Iterator[Sample]:
     for host, kinds in seen.line.get("dropped", {}).items():
         for kind, packets in kinds.items():
             yield (host, kind), packets
-
-
-def _remarked(seen: Snapshot) -> Iterator[Sample]:
-    for host, packets in seen.line.get("remarked", {}).items():
-        yield (host,), packets
 
 
 def _classes(key: str) -> Read:
@@ -210,7 +205,7 @@ METRICS: tuple[Declared, ...] = (
         "Part of a session's offered rate that is let in",
         "1",
         _SESSION,
-        _sessions("served"),
+        _by_name("served"),
     ),
     Declared(
         "wardrop_session_stranded",
@@ -226,7 +221,7 @@ METRICS: tuple[Declared, ...] = (
         "What a session offers at its ingress",
         "byte/s",
         _SESSION,
-        _bytes(_sessions("offered")),
+        _bytes(_by_name("offered")),
     ),
     Declared(
         "wardrop_session_delivered_bytes_per_second",
@@ -234,7 +229,7 @@ METRICS: tuple[Declared, ...] = (
         "What of a session leaves the last switches",
         "byte/s",
         _SESSION,
-        _bytes(_sessions("delivered")),
+        _bytes(_by_name("delivered")),
     ),
     Declared(
         "wardrop_session_measurement_age_seconds",
@@ -242,7 +237,7 @@ METRICS: tuple[Declared, ...] = (
         "Age of a session's offered rate",
         "s",
         _SESSION,
-        _sessions("session_ages"),
+        _by_name("session_ages"),
     ),
     Declared(
         "wardrop_split_decided_ratio", "gauge", "Decided weight of a session's route", "1", _SPLIT, _splits("decided")
@@ -261,7 +256,7 @@ METRICS: tuple[Declared, ...] = (
         "What agents say, where it enters the network, by who says it: servers, links, sources",
         "byte/s",
         ("kind",),
-        _bytes(_sessions("signalling")),
+        _bytes(_by_name("signalling")),
     ),
     Declared(
         "wardrop_host_dropped_packets_total",
@@ -277,7 +272,7 @@ METRICS: tuple[Declared, ...] = (
         "Packets re-marked because their host has not bought their class",
         "1",
         ("host",),
-        _remarked,
+        _by_name("remarked"),
     ),
     Declared(
         "wardrop_openflow_refused_total",
@@ -325,7 +320,7 @@ METRICS: tuple[Declared, ...] = (
         "What one request of a session pays, the sum over the machines of its route for its class",
         "currency",
         _SESSION,
-        _sessions("session_prices"),
+        _by_name("session_prices"),
     ),
     *PROGRAMS,
     Declared("wardrop_gap_ratio", "gauge", "Gap of the allocation to its lower bound", "1", (), _value("gap")),

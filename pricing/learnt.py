@@ -29,15 +29,15 @@ from pricing.network import Network
 from pricing.problem import NEAR_CAPACITY, problem_of
 from pricing.values import FloatArray
 
-LAWS: dict[str, str] = {
+LawName = Literal["mm1", "scenario", "measured", "fitted"]
+
+LAWS: dict[LawName, str] = {
     "mm1": "exponential jobs of the scenario's mean, whatever is measured",
     "scenario": "the scenario's mean and variance, whatever is measured",
     "measured": "mean and variance of frames and work as they are measured",
     "fitted": "the same, and the scale of waits where links and servers tell them",
 }
 """Where delay laws come from, by name."""
-
-LawName = Literal["mm1", "scenario", "measured", "fitted"]
 
 MEMORY_S = 120.0
 """Seconds in which a sum fades to 1/e (ours)."""

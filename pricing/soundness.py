@@ -71,25 +71,25 @@ def _number_problems(network: Network) -> Iterator[str]:
         if not (math.isfinite(value) and value > 0):
             yield f"{what}: {value}, a positive finite number of {unit} is accepted"
 
+    def from_zero(what: str, value: float, accepted: str) -> Iterator[str]:
+        if not (math.isfinite(value) and value >= 0):
+            yield f"{what}: {value}, {accepted}"
+
     for link in network.links:
         yield from positive(f"link {link}: capacity", link.capacity, "bit/s")
-        if not (math.isfinite(link.propagation) and link.propagation >= 0):
-            yield f"link {link}: propagation: {link.propagation}, seconds from 0 are accepted"
-        if not (math.isfinite(link.jitter) and link.jitter >= 0):
-            yield f"link {link}: jitter: {link.jitter}, seconds from 0 are accepted"
+        yield from from_zero(f"link {link}: propagation", link.propagation, "seconds from 0 are accepted")
+        yield from from_zero(f"link {link}: jitter", link.jitter, "seconds from 0 are accepted")
         if not 0 <= link.loss < 1:
             yield f"link {link}: loss: {link.loss}, a share from 0 to below 1 is accepted"
-        if not (math.isfinite(link.fee) and link.fee >= 0):
-            yield f"link {link}: fee: {link.fee}, a finite currency a bit from 0 is accepted"
+        yield from from_zero(f"link {link}: fee", link.fee, "a finite currency a bit from 0 is accepted")
     for server in network.servers:
         yield from positive(f"server {server.name}: capacity", server.capacity, "work/s")
-        if not (math.isfinite(server.scv) and server.scv >= 0):
-            yield f"server {server.name}: scv: {server.scv}, a finite number from 0 is accepted"
-        if not (math.isfinite(server.cost) and server.cost >= 0):
-            yield f"server {server.name}: cost: {server.cost}, a finite currency a work from 0 is accepted"
+        yield from from_zero(f"server {server.name}: scv", server.scv, "a finite number from 0 is accepted")
+        yield from from_zero(f"server {server.name}: cost", server.cost, "a finite currency a work from 0 is accepted")
     for session in network.sessions:
-        if not (math.isfinite(session.rate) and session.rate >= 0):
-            yield f"session {session.name}: rate: {session.rate}, a finite number of bit/s from 0 is accepted"
+        yield from from_zero(
+            f"session {session.name}: rate", session.rate, "a finite number of bit/s from 0 is accepted"
+        )
         yield from positive(f"session {session.name}: work", session.work, "work")
         yield from positive(f"session {session.name}: tokens", session.tokens, "tokens a request")
         if not session.value > 0:

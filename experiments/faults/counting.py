@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
 import numpy as np
 
 from experiments.faults.between import Between, Counting, Manner, raised, still, unsupported, wrapping
-from experiments.faults.ground import Ground, Line
+from experiments.faults.ground import Ground, Line, oldest
 from experiments.faults.rows import NONE_LOST, NONE_TWICE, PACKETS, STEAL, Figure, Row, Seen
 from experiments.running.queues import QueueWatch
 
@@ -53,8 +52,7 @@ def misuse_counters(ground: Ground) -> Seen:
 
 def _age(line: Line, links: list[int]) -> float:
     """Age of the oldest measurement of these links, s."""
-    ages = [line["links"][index]["age"] for index in links]
-    return max(math.inf if age is None else age for age in ages)
+    return oldest([line["links"][index] for index in links])
 
 
 def _worst(line: Line, links: list[int], ground: Ground, queues: QueueWatch, began: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,5 +119,15 @@ def spare_cables(network: Network) -> list[LinkKey]:
 
 def max_age(line: Line) -> float:
     """Age of the oldest measurement of a link or server in a tick, s; infinite where one was never measured."""
-    ages = [row["age"] for row in (*line["links"], *line["servers"])]
+    return oldest([*line["links"], *line["servers"]])
+
+
+def oldest(rows: Sequence[Line]) -> float:
+    """The same for some of the links or servers."""
+    ages = [row["age"] for row in rows]
     return math.inf if None in ages else max(ages, default=0.0)
+
+
+def blames(line: Line, node: str) -> bool:
+    """Whether a tick failed for a switch's sake."""
+    return f"switch {node}" in (line["error"] or "")

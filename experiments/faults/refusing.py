@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from experiments.faults.between import Between, Late, Manner, Refusing, Silent
-from experiments.faults.ground import Ground, Line
+from experiments.faults.ground import Ground, Line, blames
 from experiments.faults.rows import NONE_LOST, NONE_TWICE, PACKETS, STEAL, Figure, Row, Seen
 
 LATE_S = 1.5
@@ -24,7 +24,7 @@ Said = Callable[[Line, str], bool]
 
 def refuse(ground: Ground) -> Seen:
     """Refuse rules of the switch at which the largest session enters, while the policy changes."""
-    return _misbehave(ground, Refusing(), lambda line, node: _names(line, node) and bool(CODE.search(line["error"])))
+    return _misbehave(ground, Refusing(), lambda line, node: blames(line, node) and bool(CODE.search(line["error"])))
 
 
 def answer_late(ground: Ground) -> Seen:
@@ -34,7 +34,7 @@ def answer_late(ground: Ground) -> Seen:
 
 def answer_never(ground: Ground) -> Seen:
     """Answer no barrier of a tick, while the policy changes."""
-    return _misbehave(ground, Silent(SILENT_S), lambda line, node: _names(line, node) and "barrier" in line["error"])
+    return _misbehave(ground, Silent(SILENT_S), lambda line, node: blames(line, node) and "barrier" in line["error"])
 
 
 def _misbehave(ground: Ground, manner: Manner, wanted: Said) -> Seen:
@@ -64,11 +64,6 @@ def _misbehave(ground: Ground, manner: Manner, wanted: Said) -> Seen:
             "carried_ticks": carried,
         }
     )
-
-
-def _names(line: Line, node: str) -> bool:
-    """Whether a tick failed for a switch's sake."""
-    return f"switch {node}" in (line["error"] or "")
 
 
 def _figures(shown: str, failed: Figure) -> tuple[Figure, ...]:

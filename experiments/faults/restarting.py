@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from experiments.faults.ground import Ground, Line, max_age
+from experiments.faults.ground import Ground, Line, blames, max_age
 from experiments.faults.rows import LOST, NONE_LOST, NONE_TWICE, PACKETS, STEAL, Figure, Row, Seen
 from topologies.faults import NOWHERE
 
@@ -63,13 +63,13 @@ def disconnect_switch(ground: Ground) -> Seen:
     node = ground.entrance()
     run, bridge = ground.up.testbed.run, ground.up.emulation.faults.wiring.bridges[node]
     ground.up.emulation.faults.steer(node, NOWHERE)
-    gone, _ = ground.until(lambda line: f"switch {node}" in (line["error"] or ""))
+    gone, _ = ground.until(lambda line: blames(line, node))
     away = ground.ticks(AWAY_TICKS)
     before = rules(ground)[node]
     run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", bridge, "table=5")
     run("ovs-ofctl", "-O", "OpenFlow13", "add-flow", bridge, FOREIGN)
-    wrong = len(before ^ rules(ground)[node])
-    others = {name: held for name, held in rules(ground).items() if name != node}
+    others = rules(ground)
+    wrong = len(before ^ others.pop(node))
     ground.up.emulation.faults.steer(node, None)
     back, lines = ground.until(lambda line: line["error"] is None)
     after = rules(ground)
@@ -79,7 +79,7 @@ def disconnect_switch(ground: Ground) -> Seen:
             "age_ticks": max(_age_of(ground, line, node) for line in away) / ground.tick,
             "rules_wrong": wrong,
             "rules_still_wrong": len(before ^ after[node]),
-            "others_changed": sum(len(held ^ after[name]) for name, held in others.items()),
+            "others_changed": _differences(others, after),
             "named": 0 if gone is None else 1,
             "back_ticks": back,
             "rules_changed": sum(line["rules_changed"] for line in lines),

@@ -11,13 +11,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from experiments.papers.iterations import Table, write_tables
 from pricing.joint.agents_simulated import simulate
 from pricing.network import Network
 from topologies.links import as_emulated
@@ -27,8 +26,6 @@ CHANNELS = ((0.0, 0.0), (0.3, 0.0), (0.3, 4.0), (0.3, 10.0), (0.6, 4.0))
 COUNTS = (3, 6, 12)
 SECONDS, SPOKEN = 150, 20
 """Length of a run with messages lost, and of one in which they are counted; s."""
-
-Table = list[dict[str, Any]]
 
 
 def study(out: Path, seeds: int) -> dict[str, Table]:
@@ -40,12 +37,7 @@ def study(out: Path, seeds: int) -> dict[str, Table]:
         When the folder cannot be written.
     """
     tables = {"channel": channel_table(seeds), "signalling": signalling_table()}
-    out.mkdir(parents=True, exist_ok=True)
-    for title, rows in tables.items():
-        with (out / f"agents-{title}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    write_tables(out, {f"agents-{title}": rows for title, rows in tables.items()})
     return tables
 
 

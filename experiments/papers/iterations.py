@@ -7,7 +7,7 @@ alike. `experiments.commands.studies` runs this, and describes the tables.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -60,14 +60,25 @@ def study(out: Path, seeds: int) -> dict[str, Table]:
     """
     traces = dict[str, tuple[float, ...]]()
     tables = {"rounds": rounds_table(traces), "channel": channel_table(seeds), "moving": moving_table(seeds)}
-    out.mkdir(parents=True, exist_ok=True)
+    write_tables(out, tables)
+    (out / "figures.html").write_text(_page(rounds_picture(traces), channel_picture()), encoding="utf-8")
+    return tables
+
+
+def write_tables(folder: Path, tables: Mapping[str, Table]) -> None:
+    """Write each table into a folder, as `NAME.csv`.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     for title, rows in tables.items():
-        with (out / f"{title}.csv").open("w", newline="", encoding="utf-8") as file:
+        with (folder / f"{title}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    (out / "figures.html").write_text(_page(rounds_picture(traces), channel_picture()), encoding="utf-8")
-    return tables
 
 
 def _page(*pictures: str) -> str:

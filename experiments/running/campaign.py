@@ -11,11 +11,10 @@ quiet is run again, twice at most; the last one is kept and says so.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from pricing.network import Network
 from pricing.own import is_own, named
 from pricing.priority.elastic import Group
 from pricing.priority.publish import REGIMES
+from pricing.written import network_to_json
 from topologies.background import Background
 from topologies.capture import Capture, Captures
 from topologies.emulation import Emulation
@@ -245,7 +245,7 @@ def campaign(
         places = {place for each in scenario.background for place in each.places}
         emulation = Emulation(scenario.network, plan(scenario.network, places), testbed, openflow_port(options))
         network = as_emulated(scenario.network, emulation.plant.netem)
-        (testbed.directory / "network.json").write_text(json.dumps(asdict(network)))
+        (testbed.directory / "network.json").write_text(network_to_json(network))
         controller = ControllerProcess(_arguments(scenario, testbed, policy, options), testbed.directory)
         with ExitStack() as exits:
             exits.callback(controller.stop)
