@@ -16,14 +16,22 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-STEAL_LIMIT = 0.015
-"""Stolen CPU a second, as a share of all cores' time, past which the second is left out (ours)."""
+STEAL_LIMIT = 0.05
+"""Stolen CPU a second, as a share of all cores' time, past which the second is left out (ours).
+
+By 122 seconds of Abilene: packets took 0.4 to 0.5 ms longer than their simulation where under 1.5 % was stolen, 0.6 ms
+at 2 to 4 %, 0.7 ms at 4 to 8 %, 1 ms and more at 10 %: under the limit a mean is off by less than 0.3 ms for it.
+"""
 
 IDLE_LIMIT = 0.03
 """Idle CPU a second, as a share of all cores' time, under which the second is left out (ours)."""
 
-LATE_LIMIT_S = 5e-3
-"""Worst lateness of a sender in a second, past which the second is left out (ours)."""
+LATE_LIMIT_S = 20e-3
+"""Worst lateness of a sender in a second, past which the second is left out (ours).
+
+Delays count from when a packet was sent, not from when it was due: in the same seconds a worst lateness of 5, 10 and
+20 ms moved their difference from the simulation by less than 0.1 ms.
+"""
 
 BAD_SHARE = 0.2
 """Share of seconds left out past which the whole run is repeated (ours)."""

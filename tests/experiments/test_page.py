@@ -157,7 +157,7 @@ def test_a_phone_is_wide_enough_and_the_dark_is_dark(chromium: Browser, run: Mad
     with served(run) as url:
         phone = browser.opened(chromium, url, viewport={"width": 360, "height": 740}, color_scheme="dark")
         phone.click("#sessions [data-session='web-Houston']")
-        phone.wait_for_function("document.documentElement.scrollWidth === 360")
+        expect(phone.locator("html")).to_have_js_property("scrollWidth", 360)
         assert phone.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 28)"
         phone.close()
 

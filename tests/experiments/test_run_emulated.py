@@ -17,7 +17,7 @@ import pytest
 from experiments.result import schema
 from experiments.result.assemble import Account, report
 from experiments.result.verdicts import verdicts
-from experiments.running.campaign import Options, campaign
+from experiments.running.campaign import Options, campaign, excluded_share
 from topologies import scenario as scenarios
 from topologies.hosts.logs import SECOND
 from topologies.hosts.sender import FIRST_MEASURED
@@ -90,11 +90,12 @@ def test_the_hash_and_the_record_tell_where_packets_went(result: dict[str, Any])
 
 
 def test_loads_are_those_of_the_routes(result: dict[str, Any]) -> None:
-    """Counted at the queues, and by the simulation of the same packets: bits do not depend on how quiet it was."""
-    for run in result["runs"]:
+    """Counted at the queues, and by the simulation of the same packets; a stall moves bits over the window's ends."""
+    for run, account in zip(result["runs"], result["accounts"], strict=True):
+        tolerance = 0.1 + 0.5 * excluded_share(account.log)
         for link in run["links"]:
             if link["predicted_load_bps"] > 0.1 * link["capacity_bps"]:
-                assert link["load_bps"]["value"] == pytest.approx(link["predicted_load_bps"], rel=0.1)
+                assert link["load_bps"]["value"] == pytest.approx(link["predicted_load_bps"], rel=tolerance)
 
 
 def test_priced_servers_share_the_work(result: dict[str, Any]) -> None:
