@@ -9,8 +9,9 @@ hands back at the next tick (`None` at the first, and again after a change of th
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from pricing.joint.equilibrium import decide_selfish, decide_tolled
 from pricing.joint.iteration import resume, step
 from pricing.joint.optimum import decide_optimum, optimum
 from pricing.market.dispatch import decide_market
-from pricing.multicast.epochs import DCNC, EGDCNC, EGDCNC_R, GDCNC, GDCNC_R, decide_universal
+from pricing.multicast.epochs import FAMILY, V, decide_universal
 from pricing.multicast.priced import decide_steiner
 from pricing.network import Allocation, Network
 from pricing.priority.publish import publishing
@@ -59,6 +60,10 @@ class Policy:
     asked: bool = False
 
 
+def _backpressure(name: str, summary: str) -> Policy:
+    return Policy(name, summary, FAMILY[name](V).decide)
+
+
 POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (
@@ -85,11 +90,11 @@ POLICIES: dict[str, Policy] = {
         Policy("edspa", "multicast: the union of the shortest paths to all destinations", decide_shortest),
         Policy("steiner", "multicast: one tree a session, the cheapest beside all others", decide_steiner),
         Policy("ucnc", "multicast: max-weight over whole trees, by virtual queues, an epoch a tick", decide_universal),
-        Policy("dcnc", "multicast: backpressure on copies made at the source, an epoch a tick", DCNC.decide),
-        Policy("gdcnc", "multicast: backpressure with all duplications, an epoch a tick", GDCNC.decide),
-        Policy("gdcnc-r", "multicast: backpressure with a tree's duplications, an epoch a tick", GDCNC_R.decide),
-        Policy("egdcnc", "multicast: backpressure with all duplications, biased by hops", EGDCNC.decide),
-        Policy("egdcnc-r", "multicast: backpressure with a tree's duplications, biased by hops", EGDCNC_R.decide),
+        _backpressure("dcnc", "multicast: backpressure on copies made at the source, an epoch a tick"),
+        _backpressure("gdcnc", "multicast: backpressure with all duplications, an epoch a tick"),
+        _backpressure("gdcnc-r", "multicast: backpressure with a tree's duplications, an epoch a tick"),
+        _backpressure("egdcnc", "multicast: backpressure with all duplications, biased by hops"),
+        _backpressure("egdcnc-r", "multicast: backpressure with a tree's duplications, biased by hops"),
         Policy("market", "least cost of work and fees, what is not worth its price is shed", decide_market, sheds=True),
         Policy(
             "agents",
@@ -103,18 +108,32 @@ POLICIES: dict[str, Policy] = {
 
 
 def get_policy(name: str) -> Policy:
-    """The policy of that name.
+    """The policy of that name; those of the backpressure family also with what cost weighs, such as `gdcnc(10)`.
 
     Raises
     ------
     WardropError
-        When there is none; the message lists all and suggests the nearest.
+        When there is none; the message lists all and suggests the nearest. When what cost weighs is no number.
     """
     if name in POLICIES:
         return POLICIES[name]
+    base, bracket, weight = name.removesuffix(")").partition("(")
+    if bracket and base in FAMILY:
+        return replace(POLICIES[base], name=name, decide=FAMILY[base](_weight(name, weight)).decide)
     near = difflib.get_close_matches(name, POLICIES, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise WardropError(f"unknown policy {name!r}, accepted are {', '.join(POLICIES)}{hint}")
+
+
+def _weight(name: str, text: str) -> float:
+    """What a unit of cost weighs, as people write it."""
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not (math.isfinite(weight) and weight >= 0):
+        raise WardropError(f"policy {name!r}: V {text!r}; a finite number from 0 is accepted, such as gdcnc(10)")
+    return weight
 
 
 def nominal_loads(network: Network, allocation: Allocation) -> Loads:

@@ -21,9 +21,10 @@ import numpy as np
 from rich.table import Table
 
 from experiments.result.assemble import Account
-from pricing.multicast.epochs import DISTANCE, instance_of
+from pricing.multicast.epochs import DISTANCE
 from pricing.multicast.region import largest_scale, relays_of, tree_choices, unicast_choices
 from pricing.multicast.status import trees
+from pricing.multicast.virtual import instance_of
 from pricing.network import FRAME_OVERHEAD_BITS, Network, Session
 from pricing.problem import problem_of
 from pricing.shortest import shortest_path

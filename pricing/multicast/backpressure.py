@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy as shallow
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
@@ -40,7 +40,7 @@ import numpy as np
 
 from pricing.errors import Imbalance, InstanceError
 from pricing.multicast import kernel
-from pricing.multicast.instance import Instance, IntArray
+from pricing.multicast.instance import Instance, IntArray, Layered
 from pricing.multicast.simulate import Balance, Medium, Setting, Tally
 from pricing.multicast.status import Distance, Tree, trees
 from pricing.multicast.tables import Book, tabled
@@ -149,6 +149,12 @@ def gdcnc_r(
     return Backpressure(name, "trees", V, eta, trees(instance, distance, many, seed), local_splits)
 
 
+def _room(layered: Layered) -> FloatArray:
+    """Normalised packets that all edges out of each vertex carry in a slot, (V,)."""
+    carried = layered.capacity[layered.resource] / layered.use
+    return np.bincount(layered.tail, carried, len(layered.here)).astype(float)
+
+
 class Queues:
     """The family's engine: queues, and the compiled slots that move them.
 
@@ -164,11 +170,10 @@ class Queues:
         self.V, self.eta = policy.V, policy.eta
         self._layered = layered = instance.layered
         self._books = policy.books(instance)
-        carried = layered.capacity[layered.resource] / layered.use
         self._graph = kernel.Graph(
             layered.cost, layered.first, layered.cast, layered.tail, layered.head, layered.use,
             np.repeat(np.arange(len(instance.casts)), np.diff(layered.vertices)), layered.source,
-            np.bincount(layered.tail, carried, len(layered.here)).astype(float), layered.blocked,
+            _room(layered), layered.blocked,
         )  # fmt: skip
         self._tables = self._write_tables()
         self._counting = False
@@ -196,6 +201,11 @@ class Queues:
             q, s = int(self._tables.mask[x]), int(self._tables.mask[self._tables.base[k] + self._tables.sent[c]])
             self._moves[e, q, s] = self._moves.get((e, q, s), 0.0) + float(self._state.moved[e, c])
         self._state.moved[:] = 0.0
+
+    def carry(self, capacity: FloatArray) -> None:
+        """From now on resources have these capacities (R,), in the units of the instance's; all above 0."""
+        self._layered = replace(self._layered, capacity=capacity)
+        self._graph = self._graph._replace(room=_room(self._layered))
 
     def entries(self, cast: int) -> tuple[int, ...]:
         """Statuses as which each packet of a cast enters."""

@@ -4,9 +4,8 @@ No switch shows a queue for each destination set, and none could be asked in a p
 here in the controller: at each tick they are fed with the rates that sessions were measured to offer, run `SLOTS` slots
 on the network as it is, and what they moved, averaged, becomes weighted duplication trees (`pricing.multicast.extract`)
 for the packets of the next epoch. The queues go on from tick to tick; they begin anew when the network is another.
-
-Units inside: a slot in which a link of the mean capacity carries one packet, and a cost of 1 a packet and link. The
-virtual links have `HEADROOM` of the capacities, so that real queues stay finite where the virtual ones are stable.
+Unicast and anycast sessions are carried beside groups and without them: with one destination a tree is a path, and a
+server's queue is one more on the way to it (`pricing.multicast.virtual`).
 
 UCNC chooses whole trees, so there is nothing to extract: a tree's weight is how often it was chosen.
 
@@ -17,19 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from pricing.errors import WardropError
 from pricing.multicast.backpressure import Backpressure, Queues, dcnc, egdcnc, gdcnc, gdcnc_r
 from pricing.multicast.extract import LEAST, extract
-from pricing.multicast.instance import Cast, Instance, from_network
+from pricing.multicast.instance import Instance
 from pricing.multicast.simulate import Setting, orders
 from pricing.multicast.status import Distance
 from pricing.multicast.universal import HOP
-from pricing.network import LinkKey, Network, Route
+from pricing.multicast.virtual import HEADROOM, Moves, capacities, crossings, instance_of, unit
+from pricing.network import Network, Route
 from pricing.problem import joined, make_allocation, problem_of
 from pricing.routes import cheapest_route
 from pricing.values import Decision, FloatArray, Loads
@@ -43,9 +41,6 @@ UNIVERSAL_SLOTS = 100
 FRESH = 0.25
 """Part of a new tick in the averages: a mean over some four ticks (ours)."""
 
-HEADROOM = 0.97
-"""Part of a link's capacity that virtual packets may use (ours)."""
-
 V, ETA = 1.0, 1.0
 """What a unit of cost weighs against a packet in a queue, and what a hop does where queues are biased (ours)."""
 
@@ -53,9 +48,6 @@ DISTANCE: Distance = "capacity"
 """What is near where destinations are clustered into a duplication tree (ours)."""
 
 _SETTING = Setting(slots=SLOTS)
-
-Moves = dict[tuple[LinkKey, int, int], float]
-"""Packets a slot by link, status and status sent."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +67,12 @@ class Epochs:
     made: Callable[[Instance], Backpressure]
 
     def decide(self, network: Network, loads: Loads, state: Any) -> Decision:
-        """The trees of the next epoch.
+        """The routes of the next epoch.
 
         Raises
         ------
         WardropError
-            When a session is anycast, or has more destinations than the policy carries.
+            When a session has more destinations than the policy carries.
         """
         rates = offered(network, loads)
         if state is None or state.network != network:
@@ -104,50 +96,32 @@ class Epochs:
         return _run(Epoch(network, queues, 0, {}), rates, FIRST_SLOTS, 1.0)
 
 
-GDCNC = Epochs(lambda _: gdcnc(V))
-DCNC = Epochs(lambda _: dcnc(V))
-EGDCNC = Epochs(lambda _: egdcnc(V, ETA))
-GDCNC_R = Epochs(lambda instance: gdcnc_r(instance, V, distance=DISTANCE))
-EGDCNC_R = Epochs(lambda instance: gdcnc_r(instance, V, ETA, distance=DISTANCE))
+FAMILY: Mapping[str, Callable[[float], Epochs]] = {
+    "dcnc": lambda weight: Epochs(lambda _: dcnc(weight)),
+    "gdcnc": lambda weight: Epochs(lambda _: gdcnc(weight)),
+    "gdcnc-r": lambda weight: Epochs(lambda instance: gdcnc_r(instance, weight, distance=DISTANCE)),
+    "egdcnc": lambda weight: Epochs(lambda _: egdcnc(weight, ETA)),
+    "egdcnc-r": lambda weight: Epochs(lambda instance: gdcnc_r(instance, weight, ETA, distance=DISTANCE)),
+}
+"""Each policy of the family with a given V."""
 
 
 def _run(before: Epoch, rates: FloatArray, slots: int, fresh: float) -> Epoch:
     """The epoch after so many slots; the queues before are left as they were."""
     network, queues = before.network, before.queues.copy()
+    queues.carry(capacities(network, before.moves))
     arrivals = np.tile(rates / unit(network), (slots, 1))
     queues.advance(arrivals, orders(queues.instance, _SETTING, slots, np.random.default_rng(before.slots)))
-    layered, nodes = queues.instance.layered, queues.instance.nodes
+    cast, links = queues.instance.layered.cast, crossings(network)
     moved: dict[str, Moves] = {session.name: {} for session in network.sessions}
     for name, old in before.moves.items():
         moved[name] = {move: (1 - fresh) * amount for move, amount in old.items()}
     for (edge, q, s), amount in queues.moves().items():
-        k = int(layered.cast[edge])
-        tail, head = (int(end[edge] - layered.vertices[k]) for end in (layered.tail, layered.head))
-        mine, move = moved[network.sessions[k].name], ((nodes[tail], nodes[head]), q, s)
-        mine[move] = mine.get(move, 0.0) + fresh * amount / slots
+        link = links[edge]
+        if link is not None:
+            mine, move = moved[network.sessions[int(cast[edge])].name], (link, q, s)
+            mine[move] = mine.get(move, 0.0) + fresh * amount / slots
     return Epoch(network, queues, before.slots + slots, moved)
-
-
-def unit(network: Network) -> float:
-    """bit/s that are a packet a slot."""
-    return float(np.mean([link.capacity for link in network.links]))
-
-
-@lru_cache(maxsize=32)
-def instance_of(network: Network, headroom: float = HEADROOM) -> Instance:
-    """The instance of a network's unicast and multicast sessions, on that part of every link's capacity.
-
-    Raises
-    ------
-    WardropError
-        When a session is anycast: a server's work is not in these policies' prices yet.
-    """
-    for session in network.sessions:
-        if session.kind == "anycast":
-            accepted = "the multicast policies accept unicast and multicast sessions; choose another policy"
-            raise WardropError(f"session {session.name}: anycast; {accepted}")
-    casts = tuple(Cast(s.name, s.source, s.destinations, s.rate / unit(network)) for s in network.sessions)
-    return from_network(network, casts, 1.0, unit(network) / headroom, 1.0)
 
 
 def offered(network: Network, loads: Loads) -> FloatArray:
@@ -166,7 +140,7 @@ def completed(network: Network, routes: Mapping[Route, float]) -> tuple[list[Rou
 
 @dataclass(frozen=True)
 class Chosen:
-    """What passes from tick to tick under UCNC: virtual queues (L,) in slots of their links, and shares of trees."""
+    """What passes from tick to tick under UCNC: virtual queues (R,) in slots of their own, and shares of routes."""
 
     network: Network
     queues: FloatArray
@@ -174,25 +148,18 @@ class Chosen:
 
 
 def decide_universal(network: Network, loads: Loads, state: Any) -> Decision:
-    """UCNC: in each virtual slot every session takes the lightest tree by the virtual queues of its links.
+    """UCNC: in each virtual slot every session takes the lightest route by the virtual queues of links and servers.
 
-    Queues are in slots of their own link's capacity and known to everybody at once, for all of them are here.
-
-    Raises
-    ------
-    WardropError
-        When a session is anycast.
+    Queues are in slots of their own resource's capacity and known to everybody at once, for all of them are here.
     """
-    instance_of(network)
     problem, rates = problem_of(network), offered(network, loads)
     fresh = FRESH
     if state is None or state.network != network:
-        state, fresh = Chosen(network, np.zeros(len(network.links)), {}), 1.0
+        state, fresh = Chosen(network, np.zeros(len(problem.capacity)), {}), 1.0
     queues, counts = state.queues.copy(), dict.fromkeys(state.shares, 0.0)
-    capacity = HEADROOM * problem.capacity[: problem.link_count]
+    capacity = HEADROOM * problem.capacity
     for _ in range(UNIVERSAL_SLOTS):
-        weights = np.zeros(len(problem.capacity))
-        weights[: problem.link_count] = (queues + HOP) / capacity
+        weights = (queues + HOP) / capacity
         taken = np.zeros(len(queues))
         for session, rate in problem.active(rates):
             route, _ = cheapest_route(problem, session, weights)

@@ -9,6 +9,7 @@ carries as much as the smallest of them, which is taken off all; then the next t
 circles are cancelled first, moves that lead to where nothing goes on are dropped: averages of growing queues do not
 balance. What enters and is in no tree is the **loss** of the extraction, a share of the session.
 
+Where a session has one end to reach, the way to it is its route: a path, which ends at a server when it is anycast.
 Where copies enter separately, one for each destination, each has ways of its own; the trees are then their quantiles:
 the ways that are at the same place when each destination's are laid side by side.
 """
@@ -16,9 +17,10 @@ the ways that are at the same place when each destination's are laid side by sid
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pricing.duplication import Way, tree_route
+from pricing.duplication import Way, simple, tree_route
+from pricing.multicast.virtual import SERVER
 from pricing.network import LinkKey, Route, Session
 
 LEAST = 0.005
@@ -28,6 +30,7 @@ NOTHING = 1e-9
 """Share below which nothing is left of a move (ours)."""
 
 Ways = dict[str, Way]
+"""The way to each end that was reached."""
 
 
 @dataclass
@@ -64,7 +67,7 @@ class _Copy:
 def extract(
     session: Session, moves: Mapping[tuple[LinkKey, int, int], float], entries: Sequence[int], rate: float
 ) -> Extracted:
-    """The trees of one session.
+    """The routes of one session.
 
     Parameters
     ----------
@@ -92,7 +95,7 @@ def extract(
         return Extracted({}, 1.0)
     shares: dict[Route, float] = {}
     for ways, share in _side_by_side(found):
-        route = tree_route(session, ways, shared=len(entries) == 1)
+        route = _route(session, ways, shared=len(entries) == 1)
         shares[route] = shares.get(route, 0.0) + share
     kept = {route: share for route, share in shares.items() if share >= LEAST} or shares
     total = sum(kept.values())
@@ -101,20 +104,37 @@ def extract(
 
 
 def _by_links(pair: tuple[Route, float]) -> tuple[object, ...]:
-    return pair[0].links, pair[0].statuses
+    return pair[0].links, pair[0].server, pair[0].statuses
+
+
+def _route(session: Session, ways: Ways, shared: bool) -> Route:
+    if session.kind == "multicast":
+        return tree_route(session, ways, shared)
+    ((end, way),) = ways.items()
+    if session.kind == "anycast":
+        return Route(session.name, simple(way[:-1]), end.removeprefix(SERVER))
+    return Route(session.name, simple(way))
+
+
+def _ends(session: Session) -> dict[str, int]:
+    """Where destinations are reached, and which of them, as bits."""
+    if session.kind == "anycast":
+        return {SERVER + name: 1 for name in session.destinations}
+    return {name: 1 << d for d, name in enumerate(session.destinations)}
 
 
 def _peeled(
     session: Session, left: dict[tuple[str, int], list[Flow]], entry: int, least: float
 ) -> Iterator[tuple[Ways, float]]:
     """Trees and what they carry, the fullest move first, until no tree is whole."""
+    ends = _ends(session)
     while left.get((session.source, entry)):
         ways: Ways = {}
         used: list[Flow] = []
         about = [_Copy(session.source, entry)]
         while about:
             copy = about.pop()
-            copy = _served(session, copy, ways)
+            copy = _served(ends.get(copy.node, 0) & copy.owes, copy, ways)
             if not copy.owes:
                 continue
             behind = _circle(copy)
@@ -140,13 +160,12 @@ def _peeled(
             return
 
 
-def _served(session: Session, copy: _Copy, ways: Ways) -> _Copy:
-    """The copy after it was delivered where it is, if it is for there."""
-    for d, name in enumerate(session.destinations):
-        if name == copy.node and copy.owes >> d & 1:
-            ways[name] = copy.way
-            return _Copy(copy.node, copy.owes & ~(1 << d), copy.way, copy.moves, copy.states)
-    return copy
+def _served(here: int, copy: _Copy, ways: Ways) -> _Copy:
+    """The copy after it was delivered to the destinations that it owes `here`, if any."""
+    if not here:
+        return copy
+    ways[copy.node] = copy.way
+    return replace(copy, owes=copy.owes & ~here)
 
 
 def _circle(copy: _Copy) -> tuple[Flow, ...]:

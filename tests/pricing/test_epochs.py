@@ -10,7 +10,7 @@ import pytest
 from pricing.duplication import faults
 from pricing.errors import WardropError
 from pricing.multicast.extract import extract
-from pricing.network import Link, Network, Node, Route, Server, Session
+from pricing.network import FRAME_OVERHEAD_BITS, Link, Network, Node, Route, Server, Session, SizeLaw
 from pricing.policy import get_policy
 from pricing.problem import problem_of
 from pricing.values import Decision, Loads
@@ -74,17 +74,59 @@ def test_copies_of_dcnc_are_made_at_the_source() -> None:
     assert all(len(status) == 1 for route, _ in split for status in route.statuses)
 
 
-def test_a_network_without_a_link_is_begun_anew_and_an_anycast_session_is_refused() -> None:
+def test_a_network_without_a_link_is_begun_anew() -> None:
     whole = butterfly(replace(GROUP, rate=5e5))
     state = ticks("gdcnc", whole, 2)[-1].state
     rest = replace(whole, links=tuple(link for link in whole.links if set(link.key) != set("AX")), whole=False)
     loads = Loads(np.zeros(len(rest.links)), np.zeros(0), problem_of(rest).rates)
     decision = get_policy("gdcnc").decide(rest, loads, state)
     assert all(link in rest.link_index for route, _ in decision.allocation for link in route.links)
-    served = replace(whole, servers=(Server("s", "X", 1.0),), sessions=(Session("a", "S", "anycast", ("s",), 1.0),))
-    for name in ("ucnc", "gdcnc"):
-        with pytest.raises(WardropError, match="session a: anycast"):
-            ticks(name, served, 1)
+
+
+def asked(rate: float, answer: float = 0.0, near: float = 100.0) -> Network:
+    """A service asked at S, where a server is; another one is behind two ways of 1 Mbit/s; a unicast session beside."""
+    links = tuple(Link(*ends, 1e6) for a, b in ("SA", "AT", "SB", "BT") for ends in ((a, b), (b, a)))
+    size = SizeLaw("fixed", 1000 / 8 - FRAME_OVERHEAD_BITS / 8)
+    web = Session("web", "S", "anycast", ("here", "there"), rate, size=size, service="w", response_bits=answer)
+    beside = Session("u", "A", "unicast", ("T",), 1e5, size=size)
+    servers = (Server("here", "S", near), Server("there", "T", 1000.0))
+    return Network("asked", tuple(Node(name) for name in "SABT"), links, servers, (web, beside))
+
+
+@pytest.mark.parametrize("name", ["dcnc", "gdcnc", "gdcnc-r", "egdcnc", "egdcnc-r", "ucnc"])
+def test_a_service_is_carried_by_the_queues_of_links_and_servers(name: str) -> None:
+    net = asked(1e6)  # 1000 requests/s: a tenth is what the near server can do, and one way alone is too narrow
+    decision = ticks(name, net)[-1]
+    loads = problem_of(net).loads(decision.allocation)
+    assert (loads <= 0.99 * problem_of(net).capacity).all()
+    assert loads[-2] >= 0.8 * 100, "the near server costs nothing to reach, and is used"
+    for route, _ in decision.allocation:
+        assert not route.statuses, "a path, as every policy has it"
+        assert bool(route.server) == (route.session == "web")
+    assert {route.server for route, _ in decision.allocation.splits["web"]} == {"here", "there"}
+    assert all(0 <= share <= 0.05 for share in decision.lost.values())
+
+
+def test_answers_take_from_the_links_that_they_come_back_by() -> None:
+    net = asked(8e5, answer=1500.0, near=1.0)  # 1.2 Mbit/s of answers: more than half of them must come back by B
+    net = replace(net, sessions=(net.sessions[0], replace(net.sessions[1], source="T", destinations=("A",), rate=5e5)))
+    loads = problem_of(net).loads(ticks("egdcnc", net, 12)[-1].allocation)
+    assert (loads[: len(net.links)] <= 0.99e6).all()
+
+
+def test_what_cost_weighs_is_part_of_a_policys_name() -> None:
+    net = butterfly(replace(GROUP, rate=9e5))
+    copies = {}
+    for weight in ("0", "30"):
+        loads = problem_of(net).loads(ticks(f"gdcnc({weight})", net)[-1].allocation)
+        copies[weight] = loads.sum() / 9e5
+    assert copies["30"] < copies["0"], "what weighs more is less"
+    assert ticks("gdcnc(1)", net)[-1].allocation == ticks("gdcnc", net)[-1].allocation
+    for name in ("gdcnc(-1)", "gdcnc(x)", "gdcnc("):
+        with pytest.raises(WardropError, match="a finite number from 0"):
+            get_policy(name)
+    with pytest.raises(WardropError, match="unknown policy"):
+        get_policy("joint(1)")
 
 
 def test_trees_are_peeled_off_flows_without_circles_and_what_leads_nowhere_is_lost() -> None:
