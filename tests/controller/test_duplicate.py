@@ -13,6 +13,7 @@ from fake_switch import FakeNetwork, Packet, number
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller import tick
 from controller.compile import Deals, compile_rules
 from controller.duplicate import group_mac
 from controller.fabric import Fabric
@@ -23,6 +24,8 @@ from controller.rules import GATEWAY_MAC, Group, RuleSet, diff, placed
 from controller.slots import deal
 from pricing.duplication import faults, tree_route
 from pricing.network import Allocation, Link, Network, Node, Route, Session
+from pricing.outage import NOTHING, Outage
+from pricing.policy import POLICIES
 from pricing.problem import make_allocation
 from pricing.values import Loads
 
@@ -223,3 +226,33 @@ def test_what_is_delivered_is_the_mean_of_the_members() -> None:
     measured = Reader(fabric, labels, meter, 1.0).measured(lambda: nothing)
     assert measured.carried == {"k": {1: 100.0}}
     assert measured.delivered == pytest.approx([8 * 1000 * 80.0])
+
+
+@pytest.mark.parametrize("policy", ["steiner", "ucnc", "dcnc", "gdcnc", "egdcnc-r"])
+def test_destinations_are_whole_again_within_two_ticks_of_a_failure(policy: str) -> None:
+    cables = [f"{x}>{y}" for one in BUTTERFLY for x, y in (one.split(">"), one.split(">")[::-1])]
+    net = group_network(cables, "XY")
+    fabric = small.fabric(net, 16)
+    fake, state = FakeNetwork(fabric.plant), tick.first_state(fabric, POLICIES[policy])
+
+    def ticked(state: tick.State) -> tick.State:
+        plan = tick.plan(fabric, state)
+        for phase in phases(plan.delta):
+            for change in phase:
+                fake.apply(change)
+        return tick.acknowledged(state, plan)
+
+    for _ in range(2):
+        state = ticked(state)
+    assert state.decision is not None
+    used = sorted({link for route, _ in state.decision.allocation for link in route.links})
+    for a, b in used[:: max(1, len(used) // 3)]:
+        fake.fail(a, b)
+        # The tick that is told of it decides on what remains; the one before may have just read its ports.
+        broken = ticked(tick.with_outage(fabric, state, Outage(frozenset({(a, b), (b, a)}))))
+        assert broken.decision is not None
+        trees = {route for route, _ in broken.decision.allocation}
+        assert not any({(a, b), (b, a)} & set(route.links) for route in trees)
+        check(fake, fabric, trees)
+        fake.fail(a, b, works=True)
+        state = ticked(tick.with_outage(fabric, broken, NOTHING))
