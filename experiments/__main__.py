@@ -7,6 +7,7 @@ import experiments.commands.bench
 import experiments.commands.calibrate
 import experiments.commands.compare
 import experiments.commands.faults
+import experiments.commands.largest
 import experiments.commands.market
 import experiments.commands.paper
 import experiments.commands.replay

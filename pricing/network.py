@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Literal
 
@@ -390,6 +390,10 @@ class Network:
         made = copy(self)
         made.__dict__.update(jobs=jobs)
         return made
+
+    def with_demand(self, factor: float) -> Network:
+        """The same network whose sessions offer so many times as much."""
+        return replace(self, sessions=tuple(replace(each, rate=factor * each.rate) for each in self.sessions))
 
     @cached_property
     def plain(self) -> Network:

@@ -23,7 +23,7 @@ from pricing.joint.equilibrium import decide_selfish, decide_tolled
 from pricing.joint.iteration import resume, step
 from pricing.joint.optimum import decide_optimum, optimum
 from pricing.market.dispatch import decide_market
-from pricing.multicast.epochs import FAMILY, V, decide_universal
+from pricing.multicast.epochs import FAMILY, Epochs, V, decide_universal
 from pricing.multicast.priced import decide_steiner
 from pricing.network import Allocation, Network
 from pricing.priority.publish import publishing
@@ -117,12 +117,37 @@ def get_policy(name: str) -> Policy:
     """
     if name in POLICIES:
         return POLICIES[name]
-    base, bracket, weight = name.removesuffix(")").partition("(")
-    if bracket and base in FAMILY:
-        return replace(POLICIES[base], name=name, decide=FAMILY[base](_weight(name, weight)).decide)
+    if base_of(name) in FAMILY:
+        return replace(POLICIES[base_of(name)], name=name, decide=backpressure(name).decide)
     near = difflib.get_close_matches(name, POLICIES, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise WardropError(f"unknown policy {name!r}, accepted are {', '.join(POLICIES)}{hint}")
+
+
+def base_of(name: str) -> str:
+    """The policy's name without what cost weighs.
+
+    Examples
+    --------
+    >>> base_of("gdcnc(10)"), base_of("joint")
+    ('gdcnc', 'joint')
+    """
+    base = name.partition("(")[0]
+    return base if base in FAMILY else name
+
+
+def backpressure(name: str) -> Epochs:
+    """The policy of the backpressure family with that name, and what cost weighs in it.
+
+    Raises
+    ------
+    WardropError
+        When it is none of the family, or what cost weighs is no number.
+    """
+    base = base_of(name)
+    if base not in FAMILY:
+        raise WardropError(f"policy {name!r} is no backpressure; {', '.join(FAMILY)} are")
+    return FAMILY[base](V if name == base else _weight(name, name[len(base) :].strip("()")))
 
 
 def _weight(name: str, text: str) -> float:
@@ -188,6 +213,20 @@ def solve(network: Network, policy: Policy, rounds: int = 200, tolerance: float 
             f"policy {policy.name!r} carries out what agents on a network ask for, and has no answer without them; "
             "`run`, `validate` and `study agents` accept it, and `joint` is where it leads"
         )
+    last, count, settled = settle(network, policy, rounds, tolerance)
+    prices = problem_of(network).prices(problem_of(network).loads(last))
+    certificate = certify(network, last, witness=_optimum(network))
+    return Solution(policy.name, last, prices, evaluate(network, last), certificate, count, settled)
+
+
+def settle(network: Network, policy: Policy, rounds: int, tolerance: float = 1e-4) -> tuple[Allocation, int, bool]:
+    """The allocation when a policy stands still against the model's loads, after how many rounds, and whether it does.
+
+    Raises
+    ------
+    Infeasible
+        As `solve`.
+    """
     idle = Loads(np.zeros(len(network.links)), np.zeros(len(network.servers)), problem_of(network).rates)
     decision = policy.decide(network, idle, None)
     last, count, settled = decision.allocation, 1, False
@@ -196,9 +235,7 @@ def solve(network: Network, policy: Policy, rounds: int = 200, tolerance: float 
         count += 1
         settled = _largest_change(last, decision.allocation) <= tolerance
         last = decision.allocation
-    prices = problem_of(network).prices(problem_of(network).loads(last))
-    certificate = certify(network, last, witness=_optimum(network))
-    return Solution(policy.name, last, prices, evaluate(network, last), certificate, count, settled)
+    return last, count, settled
 
 
 def _optimum(network: Network) -> Allocation | None:

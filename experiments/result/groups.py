@@ -21,13 +21,18 @@ import numpy as np
 from rich.table import Table
 
 from experiments.result.assemble import Account
+from pricing.joint.feasible import least_top_utilization
 from pricing.multicast.epochs import DISTANCE
 from pricing.multicast.region import largest_scale, relays_of, tree_choices, unicast_choices
 from pricing.multicast.status import trees
 from pricing.multicast.virtual import instance_of
-from pricing.network import FRAME_OVERHEAD_BITS, Network, Session
+from pricing.network import FRAME_OVERHEAD_BITS, Allocation, Network, Session
+from pricing.policy import base_of
 from pricing.problem import problem_of
 from pricing.shortest import shortest_path
+from pricing.simulate.loop import IntArray
+from pricing.values import FloatArray
+from topologies.hosts.logs import SECOND, Log
 
 USED = 0.10
 """Loads of links above this utilization, measured or decided, are held against each other (ours)."""
@@ -37,14 +42,34 @@ TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
+class Arrivals:
+    """What one end of a session received: a destination of a group, or all servers of a service together.
+
+    Attributes
+    ----------
+    sent, left : (N,)
+        When each packet was sent, and when it arrived for the first time and was through, s; NaN where it was lost.
+    times : (N,)
+        How often it arrived.
+    """
+
+    session: str
+    destination: str
+    sent: FloatArray
+    left: FloatArray
+    times: IntArray
+
+
+@dataclass(frozen=True)
 class Received:
-    """What one destination of a group received of the packets sent in the time measured."""
+    """What one destination of a group received of the packets sent in the time measured; their mean delay, s."""
 
     session: str
     destination: str
     sent: int
     received: int
     duplicated: int
+    delay: float
 
     @property
     def lost(self) -> int:
@@ -57,36 +82,56 @@ def has_groups(network: Network) -> bool:
     return any(session.kind == "multicast" for session in network.sessions)
 
 
-def received(account: Account) -> list[Received]:
-    """Every destination of every group, by the sequence numbers in the logs of its host."""
+def arrivals(account: Account) -> list[Arrivals]:
+    """Every packet at every end that it is owed to, by the sequence numbers in the logs of hosts."""
     found = []
     for index, session in enumerate(account.network.sessions):
-        if session.kind == "multicast":
-            found += [_received(account, session, index, node) for node in session.destinations]
+        hosts = [name if session.kind == "anycast" else account.plant.host_at(name) for name in session.destinations]
+        ends = zip(session.destinations, [[host] for host in hosts], strict=True)
+        for destination, at in ends if session.kind == "multicast" else [(session.service, hosts)]:
+            rows = np.concatenate([account.log.served[host][0] for host in at if host in account.log.served])
+            rows = rows[(rows["session"] == index) & (rows["left"] > 0)]
+            found.append(_arrivals(session.name, destination, account.log.requests[session.name][0], rows))
     return found
 
 
-def _received(account: Account, session: Session, index: int, node: str) -> Received:
-    sent = account.log.requests[session.name][0]
-    sent = sent["seq"][account.window.holds(sent["sent"])]
-    rows = account.log.served[account.plant.host_at(node)][0]
-    seen = rows["seq"][rows["session"] == index]
-    seen = seen[np.isin(seen, sent)]
-    once = len(np.unique(seen))
-    return Received(session.name, node, len(sent), once, len(seen) - once)
+def _arrivals(session: str, destination: str, sent: Log, rows: Log) -> Arrivals:
+    sent = sent[sent["sent"] > 0]
+    rows = rows[np.argsort(rows["left"], kind="stable")]
+    numbers, first, times = np.unique(rows["seq"], return_index=True, return_counts=True)
+    _, here, there = np.intersect1d(sent["seq"], numbers, assume_unique=True, return_indices=True)
+    left, often = np.full(len(sent), np.nan), np.zeros(len(sent), dtype=np.int64)
+    left[here], often[here] = rows["left"][first][there] / SECOND, times[there]
+    return Arrivals(session, destination, sent["sent"] / SECOND, left, often)
+
+
+def received(account: Account) -> list[Received]:
+    """Every destination of every group, in the time measured."""
+    groups = {session.name for session in account.network.sessions if session.kind == "multicast"}
+    return [_received(account, end) for end in arrivals(account) if end.session in groups]
+
+
+def _received(account: Account, end: Arrivals) -> Received:
+    inside = account.window.holds(np.rint(end.sent * SECOND).astype(np.int64))
+    often, took = end.times[inside], (end.left - end.sent)[inside]
+    took = took[np.isfinite(took)]
+    once = int((often > 0).sum())
+    delay = float(took.mean()) if took.size else 0.0
+    return Received(end.session, end.destination, len(often), once, int(often.sum()) - once, delay)
 
 
 def bound(network: Network, policy: str) -> float:
     """The largest multiple of the sessions' rates that a policy's own linear program carries.
 
-    Raises
-    ------
-    WardropError
-        When a session is anycast.
+    Where no session is multicast, answers count too: then every policy that may choose has the same bound, that of the
+    least top utilization. Beside groups the programs know of no answers.
     """
+    policy = base_of(policy)
     if policy in ("edspa", "shortest-path"):
-        problem = problem_of(network)
-        return float(1 / (problem.loads(shortest_path(network)) / problem.capacity).max())
+        return 1 / _top(network, shortest_path(network))
+    if not has_groups(network):
+        free = 0.5 / _top(network, shortest_path(network))  # a demand that can be carried for sure
+        return free / _top(network.with_demand(free), least_top_utilization(network.with_demand(free)))
     instance = instance_of(network, 1.0)
     allowed = None
     if policy == "dcnc":
@@ -95,6 +140,12 @@ def bound(network: Network, policy: str) -> float:
         every = trees(instance, DISTANCE, 1, 0)
         allowed = [tree_choices(mine, relays_of(instance, k), local=False) for k, mine in enumerate(every)]
     return largest_scale(instance, allowed).scale
+
+
+def _top(network: Network, allocation: Allocation) -> float:
+    """Utilization of the fullest link or server."""
+    problem = problem_of(network)
+    return float((problem.loads(allocation) / problem.capacity).max())
 
 
 def run(account: Account) -> dict[str, Any]:
@@ -114,6 +165,7 @@ def run(account: Account) -> dict[str, Any]:
         "offered_bps": {session.name: rate for session, rate in zip(network.sessions, offered.tolist(), strict=True)},
         "bound": bound(network, policy),
         "destinations": [{**vars(end), "lost": end.lost} for end in ends],
+        "cost_bps": {"measured": float(measured.sum()), "decided": float(decided.sum())},
         "links": [
             {"src": link.src, "dst": link.dst, "capacity_bps": link.capacity, "load_bps": x, "decided_bps": y}
             for link, x, y in zip(network.links, measured.tolist(), decided.tolist(), strict=True)
@@ -141,10 +193,16 @@ def _verdict(name: str, measured: float, limit: float) -> dict[str, Any]:
     return {"name": name, "measured": measured, "limit": limit, "verdict": "met" if measured <= limit else "not met"}
 
 
+def _delay(ends: list[dict[str, Any]]) -> float:
+    """Mean delay of a copy, s."""
+    copies = sum(end["received"] for end in ends)
+    return sum(end["delay"] * end["received"] for end in ends) / copies if copies else 0.0
+
+
 def table(runs: list[dict[str, Any]]) -> Table:
-    """What the terminal shows: a row a policy."""
-    head = ("policy", "offered", "of its bound", "sent", "lost", "twice", "link off by", "copies", "decided", "no tree")
-    shown = Table(*head)
+    """What the terminal shows: a row a policy. The cost is bits x unit cost, Mbit/s, where a bit costs 1 a link."""
+    head = "policy,offered,of its bound,sent,lost,twice,link off by,cost,delay,copies,decided,no tree"
+    shown = Table(*head.split(","))
     for each in runs:
         ends, (_, _, load) = each["destinations"], each["verdicts"]
         shown.add_row(
@@ -155,6 +213,8 @@ def table(runs: list[dict[str, Any]]) -> Table:
             str(sum(end["lost"] for end in ends)),
             str(sum(end["duplicated"] for end in ends)),
             f"{load['measured']:.1%}",
+            f"{each['cost_bps']['measured'] / 1e6:.3f}",
+            f"{1e3 * _delay(ends):.2f} ms",
             f"{each['copies']['measured']:.3f}",
             f"{each['copies']['decided']:.3f}",
             f"{each['lost_in_extraction']:.1%}",

@@ -170,24 +170,37 @@ def synthetic(
     flows = [_flows(session, allocation, ways) for session in network.sessions]
     watched = np.array([WARM_UP * duration, duration])
     scene = _Scene(network, ways, _with_sink(Resources.of(network, propagation)), watched)
-    capacity = np.array([server.capacity for server in network.servers] + [1.0])
-    scv = np.array([server.scv for server in network.servers] + [0.0])
-    server = np.array(ways.servers, dtype=np.int64)
-    classes = np.array([session.klass for session in network.sessions])
     results = []
     for run in range(runs):
-        drawn = [_draw(k, session, flows[k], duration, [seed, run, k]) for k, session in enumerate(network.sessions)]
-        when, bits, route, work, response, owner = (np.concatenate(column) for column in zip(*drawn, strict=True))
-        order = np.argsort(when, kind="stable")
-        at = server[route]
-        relative = _relative_works(np.random.default_rng([seed, run, len(flows)]), scv[at])
-        works = np.where(at >= 0, work * relative / capacity[at], 0.0)
-        packets = Packets.of(when, bits, route, works, response, classes[owner])
-        packets = Packets(*(getattr(packets, column.name)[order] for column in fields(packets)))
+        packets, owner = drawn(network, flows, np.array(ways.servers, dtype=np.int64), duration, [seed, run])
         counted = packets.arrival >= WARM_UP * duration
-        results.append(scene.predict(packets, owner[order], counted, (1.0 - WARM_UP) * duration, elsewhere=0))
+        results.append(scene.predict(packets, owner, counted, (1.0 - WARM_UP) * duration, elsewhere=0))
     result: Prediction = _together(results) if runs > 1 else results[0]
     return result
+
+
+def drawn(
+    network: Network, flows: Sequence[IntArray], servers: IntArray, duration: float, seed: list[int]
+) -> tuple[Packets, IntArray]:
+    """Packets that the sessions send for so long, s, in the order of time, and whose each is.
+
+    Parameters
+    ----------
+    flows : sequence of arrays of int
+        For each session the route of each of its flows.
+    servers : array of int
+        For each route the server at its end; -1 for none.
+    """
+    capacity = np.array([server.capacity for server in network.servers] + [1.0])
+    scv = np.array([server.scv for server in network.servers] + [0.0])
+    classes = np.array([session.klass for session in network.sessions])
+    each = [_draw(k, session, flows[k], duration, [*seed, k]) for k, session in enumerate(network.sessions)]
+    when, bits, route, work, response, owner = (np.concatenate(column) for column in zip(*each, strict=True))
+    order, at = np.argsort(when, kind="stable"), servers[route]
+    relative = _relative_works(np.random.default_rng([*seed, len(flows)]), scv[at])
+    works = np.where(at >= 0, work * relative / capacity[at], 0.0)
+    packets = Packets.of(when, bits, route, works, response, classes[owner])
+    return Packets(*(getattr(packets, column.name)[order] for column in fields(packets))), owner[order]
 
 
 class _Ways:

@@ -58,14 +58,18 @@ class Setting:
         Where the controller's delay laws come from.
     without : pair of str
         Ends of a cable that is failed meanwhile; empty for none.
+    demand : float
+        Times the sessions' own rates that they offer.
     """
 
     policy: str
     laws: LawName = "measured"
     without: tuple[str, ...] = ()
+    demand: float = 1.0
 
     def __str__(self) -> str:
         laws = "" if self.laws == "measured" else f", {self.laws} laws"
+        laws += "" if self.demand == 1 else f", {self.demand:.3g} times the demand"
         return self.policy + laws + (f" without {'-'.join(self.without)}" if self.without else "")
 
 
@@ -184,9 +188,12 @@ class Traffic:
         for program in (*self._servers.values(), *self._pages):
             program.wait_ready()
 
-    def start_senders(self, seed: int, settle: float, measure: float) -> float:
-        """Start a sender for each session, and when all are ready, their traffic: the Unix time of its beginning."""
-        network, plant, folder = self.network, self.plant, self.folder
+    def start_senders(self, seed: int, settle: float, measure: float, demand: float = 1.0) -> float:
+        """Start a sender for each session, and when all are ready, their traffic: the Unix time of its beginning.
+
+        `demand` is how many times their own rates sessions offer; users choose what they send themselves.
+        """
+        network, plant, folder = self.network.with_demand(demand), self.plant, self.folder
         module = "user" if self.groups else "sender"
         if self.groups:
             asked = using(network, plant, self.groups, folder, seed, settle, measure)
@@ -326,7 +333,7 @@ def watched(
         traffic.start_servers(seed)
         if named(setting.policy).asked:
             traffic.start_agents(seed)
-        start = traffic.start_senders(seed, settle, measure)
+        start = traffic.start_senders(seed, settle, measure, setting.demand)
         total = settle + measure
         interfaces = [traffic.emulation.interfaces[link.key] for link in traffic.network.links]
         told = exports_in(traffic.folder.parent) / "links.json"

@@ -41,6 +41,7 @@ def test_lost_and_duplicated_packets_are_told_by_destination() -> None:
     for node, seqs in (("LeftSink", [1, 2, 3, 4]), ("RightSink", [2, 2, 4, 1])):
         served[numbers.host_at(node)] = (np.zeros(len(seqs), SERVED), {})
         served[numbers.host_at(node)][0]["seq"] = seqs
+        served[numbers.host_at(node)][0]["left"] = 3 * 10**9 + np.arange(len(seqs)) * 10**8
     account = SimpleNamespace(
         network=NETWORK,
         plant=numbers,
@@ -48,5 +49,8 @@ def test_lost_and_duplicated_packets_are_told_by_destination() -> None:
         log=SimpleNamespace(requests={"to-both": (sent, {})}, served=served),
     )
     ends = received(account)  # type: ignore[arg-type]
-    assert ends == [Received("to-both", "LeftSink", 2, 2, 0), Received("to-both", "RightSink", 2, 1, 1)]
+    assert ends == [
+        Received("to-both", "LeftSink", 2, 2, 0, pytest.approx(1.65)),
+        Received("to-both", "RightSink", 2, 1, 1, pytest.approx(2.0)),
+    ]
     assert [end.lost for end in ends] == [0, 1]
