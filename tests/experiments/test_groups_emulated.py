@@ -7,6 +7,7 @@ import pytest
 from experiments.result.assemble import Account
 from experiments.result.groups import run
 from experiments.running.campaign import Options, campaign
+from experiments.running.phase import Setting
 from topologies import scenario as scenarios
 
 pytestmark = pytest.mark.emulated
@@ -15,12 +16,15 @@ pytestmark = pytest.mark.emulated
 def test_each_member_gets_each_packet_once_under_unicast_copies_and_under_duplication() -> None:
     chosen = scenarios.load("butterfly-group")
     with campaign(chosen, "dcnc", Options(metrics="127.0.0.1:19469", wait=300.0), lambda *_: None) as up:
-        logs = [up.run_once(policy, policy, 3, 3.0, 4.0) for policy in ("dcnc", "egdcnc")]
+        asked = Setting("dcnc"), Setting("egdcnc", demand=1.5)
+        logs = [up.run_once(each, str(each), 3, 3.0, 4.0) for each in asked]
+    assert len(logs[1].requests["to-both"][0]) == pytest.approx(1.5 * len(logs[0].requests["to-both"][0]), rel=0.15)
     for log in logs:
         found = run(Account(up.network, up.emulation.plant, log))
         assert found["failed_ticks"] == 0
         assert [end["destination"] for end in found["destinations"]] == ["LeftSink", "RightSink"]
         assert all(end["sent"] > 400 and not end["lost"] and not end["duplicated"] for end in found["destinations"])
+        assert all(0 < end["delay"] < 1 for end in found["destinations"])
         decided = [split for record in log.records for split in record["decided"]["to-both"]]
         assert decided
         seqs = log.requests["to-both"][0]["seq"]

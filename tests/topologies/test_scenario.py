@@ -274,7 +274,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(
         ScenarioError,
-        match=r"unknown scenario; did you mean 'abilene'\?; accepted: abilene, braess, butterfly, butterfly-group",
+        match=r"unknown scenario; did you mean 'abilene'\?; accepted: abilene, abilene-group, braess, butterfly",
     ):
         load("Abilen")
 
