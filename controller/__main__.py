@@ -102,7 +102,8 @@ def run(options: argparse.Namespace) -> None:
     switches = listen(openflow, "--openflow")
     network = network_from_json(_text(options.network))
     plant = plant_from_json(_text(options.plant), network)
-    switchboard = Switchboard(framework, {switch.dpid: name for name, switch in plant.switches.items()})
+    names = {switch.dpid: name for name, switch in plant.switches.items()}
+    switchboard = Switchboard(framework, names, any(session.joined for session in network.sessions))
     door.most = SPARE_CONNECTIONS + 2 * len(plant.switches)
     senders = {session.name: plant.source(session) for session in network.sessions}
     told = (lambda: read_told(options.exports, senders, plant.hosts, time.time())) if options.exports else tuple

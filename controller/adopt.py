@@ -21,6 +21,7 @@ from pricing.network import Allocation, Route, Session
 from pricing.outage import Outage
 from pricing.policy import Policy, nominal_loads
 from pricing.problem import joined, make_allocation, problem_of
+from pricing.shortest import shortest_path
 from pricing.values import Decision
 
 
@@ -46,7 +47,9 @@ def adopted(
         first rules were never all there: then the first tick decides anew.
     """
     deals = {session.name: deal_held(fabric, session, labels, held, written) for session in fabric.network.sessions}
-    whole = {name: deal for name, deal in deals.items() if set(deal) - {REFUSED}}
+    whole = {
+        name: deal for name, deal in deals.items() if set(deal) - {REFUSED} or (deal and fabric.sessions[name].joined)
+    }
     if len(whole) < len(deals):
         nothing = installed({}, {}, held, written)
         return replace(tick.first_state(fabric, policy), labels=labels, deals=whole, installed=nothing)
@@ -98,6 +101,9 @@ def in_force(fabric: Fabric, labels: Labels, deals: Deals) -> tuple[Allocation, 
             shares[number] = shares.get(number, 0.0) + rate
         refused, total = shares.pop(REFUSED, 0.0), sum(shares.values())
         served[session.name] = total / (total + refused) if total else 0.0
+        if not shares:  # a group that had no member
+            routes += [route for route, _ in shortest_path(fabric.network).splits[session.name]]
+            weights.append(1.0)
         for number, share in sorted(shares.items()):
             routes.append(fabric.route(labels.path(number)))
             weights.append(share / total if total else 1.0)

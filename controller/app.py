@@ -19,7 +19,7 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
-from controller import adopt, health, tick
+from controller import adopt, health, membership, tick
 from controller.announce import announcements
 from controller.exports import exports
 from controller.fabric import Fabric
@@ -40,6 +40,9 @@ CONNECT_TIMEOUT_S = 60.0
 INSTALL_TIMEOUT_S = 10.0
 """Longest wait for one barrier; the first rules of a large network take a second or two."""
 
+
+ANSWERED_S = membership.RESPONSE_S + 0.2
+"""From a query to its last answer."""
 
 LONG_VERDICT_S = 0.05
 """A verdict that takes longer than this is not reached every tick, but for a tenth of the time at most (ours)."""
@@ -100,6 +103,8 @@ class Controller:
         self.ingresses = ingresses(fabric)
         self._unread: set[str] = set()
         self._said: str | None = None
+        self.members = membership.NOBODY
+        self._next_query = -math.inf
         self._named: set[str] = set()
         self._log = structlog.get_logger()
 
@@ -111,6 +116,7 @@ class Controller:
             due = max(due + self.period, time.monotonic())
             seen = self.switchboard.dead
             while not self.stopping and (left := due - time.monotonic()) > 0 and self.switchboard.dead is seen:
+                self._query()
                 time.sleep(min(left, 0.1))
             if not self.stopping:
                 self.tick()
@@ -126,25 +132,47 @@ class Controller:
         self.switchboard.wait_for_all(CONNECT_TIMEOUT_S)
         arrived = self.switchboard.arrived()
         self.switchboard.look(arrived, INSTALL_TIMEOUT_S)
+        if self.fabric.joined and self.ledger:  # rules that may be there still hand up what hosts answer
+            self._query()
+            time.sleep(ANSWERED_S)
         began = time.monotonic()
-        adopted = self._adopt(arrived)
+        members = self._members(began)
+        adopted = self._adopt(arrived, members)
         known = (self.state.labels, self.state.deals) if adopted else None
         dead = frozenset(self.switchboard.dead)
-        rules, _ = self._carry_out(Inputs(self.wanted, dead, arrived=tuple(arrived), adopted=known, laws=self.law))
+        rules, _ = self._carry_out(
+            Inputs(self.wanted, dead, arrived=tuple(arrived), adopted=known, laws=self.law, members=members)
+        )
+        self._next_query = -math.inf  # now what hosts answer reaches us surely
         self._record(began, rules, True, None, judged=False)
         # What is alive now stays alive; collections need not walk through it in the middle of a tick.
         gc.collect()
         gc.freeze()
         self._log.info("ready", switches=len(self.switchboard.names), rules=rules, adopted=adopted)
 
-    def _adopt(self, switches: list[str]) -> bool:
+    def _query(self) -> None:
+        """Ask the hosts that may be members for their groups, when it is time."""
+        now = time.monotonic()
+        if self.fabric.joined and now >= self._next_query:
+            self._next_query = now + membership.QUERY_S
+            self.switchboard.send(membership.queries(self.fabric))
+
+    def _members(self, now: float) -> frozenset[tuple[str, str]]:
+        """Who is a member of a group that comes and goes, after what was heard by now."""
+        if not self.fabric.joined:
+            return frozenset()
+        silent = self.switchboard.missing
+        self.members = membership.listen(self.fabric, self.members, self.switchboard.heard(), now, silent)
+        return membership.present(self.fabric, self.members, now)
+
+    def _adopt(self, switches: list[str], members: frozenset[tuple[str, str]]) -> bool:
         """Take over what another controller left on the switches; clear them where nobody knows what it means."""
         labels = self.ledger.read() if self.ledger else None
         held = self.switchboard.held(switches, INSTALL_TIMEOUT_S) if labels else {}
         if labels is None or held.keys() != set(switches):
             self.switchboard.wipe(switches, INSTALL_TIMEOUT_S)
             return False
-        failed = health.outage(self.fabric, self.switchboard.dead, {})
+        failed = health.outage(self.fabric, self.switchboard.dead, {}, members)
         self.state = adopt.adopted(self.fabric, self.state.policy, labels, held, failed, self.switchboard.written)
         return self.state.decision is not None
 
@@ -166,7 +194,10 @@ class Controller:
         dead, back = frozenset(self.switchboard.dead), tuple(sorted(self._unread))
         asked = {name: split for ingress in self.ingresses for name, split in ingress.taken().items()}
         heard = exports(self.told)
-        inputs = Inputs(self.wanted, dead, counts, now, back, laws=self.law, exports=heard, asked=asked)
+        members = self._members(now)
+        inputs = Inputs(
+            self.wanted, dead, counts, now, back, laws=self.law, exports=heard, asked=asked, members=members
+        )
         self.state = tick.informed(self.fabric, self.state, inputs)
         try:
             rules, changed = self._carry_out(inputs)
@@ -205,7 +236,7 @@ class Controller:
         began, plan, problem = time.monotonic(), None, None
         try:
             self._compare()
-            self._notice(health.outage(self.fabric, inputs.dead, self.state.silences))
+            self._notice(health.outage(self.fabric, inputs.dead, self.state.silences, inputs.members))
             plan = self._planned()
             self.parts["decide"] = time.monotonic() - began
             if self.ledger and plan.labels is not self.state.labels:
@@ -234,9 +265,12 @@ class Controller:
 
     def _notice(self, outage: Outage) -> None:
         """Go on with what works, and say so when that has changed."""
-        if outage != self.state.outage:
-            stranded = self.fabric.under(outage).remains.stranded
-            self._log.warning("outage", failed=str(outage), stranded=", ".join(stranded) or "no session")
+        before, left = self.state.outage, self.fabric.left(outage)
+        if (outage.links, outage.servers) != (before.links, before.servers):
+            self._log.warning("outage", failed=str(outage), stranded=", ".join(left.stranded) or "no session")
+        for name in sorted({name for name, _ in outage.absent ^ before.absent}):
+            nodes = membership.listed(self.fabric, outage.absent)[name]
+            self._log.info("members", session=name, at=", ".join(nodes) or "no node")
         self.state = tick.with_outage(self.fabric, self.state, outage)
 
     def _record(self, began: float, rules: int, changed: bool, error: Exception | None, judged: bool = True) -> None:
@@ -254,6 +288,7 @@ class Controller:
         message = f"{kind}: {error}" if error else None
         line |= {**self._verdict, "tick_s": took, "tick_parts_s": self.parts, "rules_changed": rules, "error": message}
         line |= {"refused": dict(self.exporter.refused)}
+        line |= {"reports": dict(self.members.reports), "reports_refused": dict(self.members.refused)}
         if changed:
             line |= {"installed": installed, **tick.installed_values(self.fabric, self.state)}
         self.line = line

@@ -24,7 +24,10 @@ INTRODUCTION_S = 10.0
 """Longest time from a connection to the name of its switch, TLS's handshake included (ours)."""
 
 UNASKED_PER_S = 100
-"""Messages that nobody asked for, packet-ins first of all, that are read from one switch in a second (ours)."""
+"""Messages that nobody asked for that are read from one switch in a second (ours)."""
+
+PACKETS_PER_S = 1000
+"""Packets that one switch may send up in a second; what is more is dropped (ours). Ours is told to send less."""
 
 AUTHORITY = "authority.pem"
 """The certificate that signed the others."""
@@ -176,7 +179,7 @@ class Channel:
         self._deadline: float | None = time.monotonic() + INTRODUCTION_S
         self._refusals = refusals
         self._raw, self._ready = bytearray(), bytearray()
-        self._second, self._unasked = 0.0, 0
+        self._second, self._unasked, self._packets = 0.0, 0, 0
         self._stream: socket.socket | Secure = plain
         plain.settimeout(INTRODUCTION_S)
         if context is not None:
@@ -246,19 +249,29 @@ class Channel:
                 return
             message = guard.admitted(bytes(self._raw[:length]))
             del self._raw[:length]
-            if message is None:
+            if message is None or (kind == guard.PACKET_IN and self._crowded()):
                 self._drop(kind)
                 continue
             if kind == guard.FEATURES_REPLY:
                 self._deadline = None
             self._ready += message
 
+    def _crowded(self) -> bool:
+        """Count a packet, and say whether it is one too many in its second."""
+        self._count(time.monotonic())
+        self._packets += 1
+        return self._packets > PACKETS_PER_S
+
     def _drop(self, kind: int) -> None:
         """Count a message that nobody asked for; too many in a second make the reader wait for the next."""
         self._refusals.note("unasked", f"a message of kind {kind}, for which nobody asked, was dropped")
         now = time.monotonic()
-        if now - self._second >= 1.0:
-            self._second, self._unasked = now, 0
+        self._count(now)
         self._unasked += 1
         if self._unasked > UNASKED_PER_S:
             time.sleep(max(0.0, self._second + 1.0 - now))
+
+    def _count(self, now: float) -> None:
+        """Begin to count anew when a second is over."""
+        if now - self._second >= 1.0:
+            self._second, self._unasked, self._packets = now, 0, 0

@@ -30,6 +30,7 @@ from controller.pipeline import (
     ETH_ARP,
     ETH_IP,
     FORWARD,
+    IP_IGMP,
     IP_TCP,
     PIN_IDLE_S,
     PINS,
@@ -39,6 +40,7 @@ from controller.pipeline import (
 )
 from controller.plant import HostPlant
 from controller.rules import (
+    CONTROLLER,
     GATEWAY_MAC,
     IN_PORT,
     Action,
@@ -78,7 +80,11 @@ def standing_rules(fabric: Fabric) -> Part:
 
 
 def _admit(fabric: Fabric) -> Iterator[Placed]:
-    """Tell packets apart: by label and of no session from switches, honest or not from hosts; others meet no rule."""
+    """Tell packets apart: by label and of no session from switches, honest or not from hosts; others meet no rule.
+
+    What hosts report of groups comes to us where members come and go, and never to another host, which would then say
+    nothing of its own membership (RFC 2236, 3).
+    """
     for name in fabric.plant.switches:
         for port in sorted(fabric.plant.switches[name].ports.values()):
             yield name, declare(ADMIT, 300, _match(in_port=port, eth_dst=PREFIX_MATCH), Goto(FORWARD))
@@ -89,6 +95,9 @@ def _admit(fabric: Fabric) -> Iterator[Placed]:
             answer = _match(in_port=host.port, eth_type=ETH_ARP, arp_spa=address)
             yield host.node, declare(ADMIT, 500, request, *ARP_ANSWER)
             yield host.node, declare(ADMIT, 490, answer)  # nobody asked for it
+        if fabric.joined:
+            report = _match(in_port=host.port, eth_type=ETH_IP, ip_proto=IP_IGMP, ipv4_src=host.ip)
+            yield host.node, declare(ADMIT, 470, report, Output(CONTROLLER))
         yield from plain_rules(fabric, name)
         yield from remarks(fabric)[name]
         yield from (rule for rules in refusals(host).values() for rule in rules)

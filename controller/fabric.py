@@ -39,15 +39,23 @@ class Fabric:
     slots: int
     outage: Outage = NOTHING
 
-    @lru_cache(maxsize=64)  # noqa: B019  a run has one network
     def under(self, outage: Outage) -> Fabric:
-        """The fabric when exactly this does not work."""
-        return self if outage == self.outage else replace(self, outage=outage)
+        """The fabric when exactly this does not work; who is a member changes nothing of it."""
+        failed = replace(outage, absent=frozenset())
+        return self if failed == self.outage else self._under(failed)
 
-    @property
-    def remains(self) -> Remains:
+    @lru_cache(maxsize=64)  # noqa: B019  a run has one network
+    def _under(self, outage: Outage) -> Fabric:
+        return replace(self, outage=outage)
+
+    def left(self, outage: Outage) -> Remains:
         """What is left of the network."""
-        return remains(self.network, self.outage)
+        return remains(self.network, outage)
+
+    @cached_property
+    def joined(self) -> bool:
+        """Whether members of a group come and go."""
+        return any(session.joined for session in self.network.sessions)
 
     @cached_property
     def graph(self) -> nx.DiGraph[str]:
@@ -85,11 +93,6 @@ class Fabric:
     def sessions(self) -> dict[str, Session]:
         """Sessions by name."""
         return {session.name: session for session in self.network.sessions}
-
-    @cached_property
-    def receivers(self) -> dict[str, int]:
-        """How many hosts receive each packet of a session."""
-        return {name: len(one.destinations) if one.kind == "multicast" else 1 for name, one in self.sessions.items()}
 
     def next_hops(self, targets: Iterable[str]) -> dict[str, str]:
         """Next node from each node on a shortest path (in links) to the nearest target; ties by name."""

@@ -130,11 +130,12 @@ class Framework:
         """Whether a port that a message describes has its carrier."""
         return not (port.config & self.ofproto.OFPPC_PORT_DOWN or port.state & self.ofproto.OFPPS_LINK_DOWN)
 
-    def quiet(self, datapath: Any) -> Any:
-        """The message after which a switch sends no packets to the controller, and no news but that of its ports."""
+    def quiet(self, datapath: Any, packets: bool) -> Any:
+        """The message after which a switch tells of its ports alone, and sends `packets` where a rule says so."""
         of = self.ofproto
         changes = 1 << of.OFPPR_ADD | 1 << of.OFPPR_DELETE | 1 << of.OFPPR_MODIFY
-        return self.parser.OFPSetAsync(datapath, (0, 0), (changes, changes), (0, 0))
+        asked = 1 << of.OFPR_ACTION if packets else 0
+        return self.parser.OFPSetAsync(datapath, (asked, 0), (changes, changes), (0, 0))
 
     def packet(self, datapath: Any, port: int, frame: bytes) -> Any:
         """The message that lets a switch send a frame out of a port."""

@@ -3,8 +3,8 @@
 The frameworks' parsers trust lengths that a message names: an element of length 0 keeps them in a loop for ever, and in
 Ryu everything else with them. So every message is looked at first, as bytes: it is handed on, dropped because nobody
 asked for it, or it is no OpenFlow, and its connection is closed. Of the counters of rules only the numbers are handed
-on. What a switch holds, matches, actions and buckets, is asked for with `WHOLE` in the transaction, and comes
-wrapped as a message of `OURS`, whose bytes no framework's parser looks into.
+on. What no framework's parser looks into is wrapped as a message of `OURS`: packets that a rule sends up, their port
+before them; and what a switch holds, matches, actions and buckets, which is asked for with `WHOLE` in the transaction.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ VERSION = 4
 HEADER = struct.Struct("!BBHI")
 """Version, kind, length of the whole message, transaction (OpenFlow 1.3.5, 7.1)."""
 
-HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REPLY, PORT_STATUS, MULTIPART_REPLY, BARRIER_REPLY = (
+HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REPLY, PACKET_IN, PORT_STATUS, MULTIPART_REPLY, BARRIER_REPLY = (
     *(0, 1, 2, 3, 6),
-    *(12, 19, 21),
+    *(10, 12, 19, 21),
 )
 """Kinds of message that are handed on."""
 
@@ -40,6 +40,18 @@ _RULE_STATS, _RULE_NUMBERS = 56, 48
 """Bytes of the counters of a rule with the shortest match; of these the numbers."""
 
 _EMPTY_MATCH = struct.pack("!HHxxxx", 1, 4)
+
+PACKET = 0xFFFF
+"""In the place of a reply's kind: a packet, its port (4 bytes) before it."""
+
+_PACKET_IN = struct.Struct("!IHBBQ")
+"""Buffer, length of the packet, why it was sent, table and cookie of the rule (7.4.1); then come match and packet."""
+
+_BY_RULE, _IN_PORT = 1, 0x8000_0004
+"""Why: a rule said so. The match field of the port where the packet came in."""
+
+LONGEST_PACKET = 2048
+"""Bytes of a packet that is handed on; hosts' frames are shorter."""
 
 
 def heading(data: bytes | bytearray) -> tuple[int, int]:
@@ -114,6 +126,32 @@ def _multipart(message: bytes) -> bytes | None:
     return message
 
 
+def _packet_in(message: bytes) -> bytes | None:
+    """The port and the bytes of a packet that a rule sent up."""
+    head = HEADER.size + _PACKET_IN.size
+    _at_least(head)(message)
+    if message[HEADER.size + 6] != _BY_RULE:
+        return None
+    _at_least(head + len(_EMPTY_MATCH) + 2)(message)
+    length = int.from_bytes(message[head + 2 : head + 4], "big")
+    begin = head + (length + 7) // 8 * 8 + 2
+    if length < 4 or begin > len(message):
+        raise ProtocolError(f"a packet with a match of {length} bytes in a message of {len(message)}")
+    place, port = head + 4, b""
+    while place + 4 <= head + length:
+        field = int.from_bytes(message[place : place + 4], "big")
+        if field == _IN_PORT:
+            port = message[place + 4 : place + 8]
+        place += 4 + (field & 0xFF)
+    if place != head + length:
+        raise ProtocolError(f"a packet with a match of {length} bytes that its fields do not fill")
+    if len(port) != 4 or len(message) - begin > LONGEST_PACKET:
+        return None
+    version, _, _, xid = HEADER.unpack_from(message)
+    body = struct.pack("!IHH", OURS, PACKET, 0) + port + message[begin:]
+    return HEADER.pack(version, EXPERIMENTER, HEADER.size + len(body), xid) + body
+
+
 def _rule_counters(message: bytes, head: int) -> bytes:
     """The same reply with the numbers of each rule alone."""
     entries, offset = [], head
@@ -135,6 +173,7 @@ _CHECKS: Mapping[int, Callable[[bytes], bytes | None]] = {
     ECHO_REQUEST: _at_least(8),
     ECHO_REPLY: _at_least(8),
     FEATURES_REPLY: _at_least(32),
+    PACKET_IN: _packet_in,
     PORT_STATUS: _at_least(80),
     MULTIPART_REPLY: _multipart,
     BARRIER_REPLY: _at_least(8),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from controller.fabric import Fabric
 from controller.measure import Meter
+from controller.membership import absent
 from pricing.outage import Outage
 
 Port = tuple[str, int]
@@ -66,8 +67,10 @@ def silences(fabric: Fabric, before: Mapping[str, Silence], meter: Meter, dead: 
     return found
 
 
-def outage(fabric: Fabric, dead: Set[Port], silences: Mapping[str, Silence]) -> Outage:
-    """What does not work while these ports are dead."""
+def outage(
+    fabric: Fabric, dead: Set[Port], silences: Mapping[str, Silence], members: Set[tuple[str, str]] = frozenset()
+) -> Outage:
+    """What does not work while these ports are dead, and who is not there while these are the members of groups."""
     switches, hosts = fabric.plant.switches, fabric.plant.hosts
     cut = {key for key in fabric.network.link_index if (key[0], switches[key[0]].ports[key[1]]) in dead}
     lost = {
@@ -77,4 +80,4 @@ def outage(fabric: Fabric, dead: Set[Port], silences: Mapping[str, Silence]) -> 
         or (server.name in silences and silences[server.name].dead)
     }
     links = frozenset(key for key in fabric.network.link_index if key in cut or key[::-1] in cut)
-    return Outage(links, frozenset(lost))
+    return Outage(links, frozenset(lost), absent(fabric, members))

@@ -80,6 +80,14 @@ class Path:
         )
 
     @cached_property
+    def receivers(self) -> int:
+        """How many hosts receive each of its packets; of a tree over all of its parts."""
+        owed = 0
+        for _, _, status in self.copies:
+            owed |= status
+        return owed.bit_count() or 1
+
+    @cached_property
     def _hash(self) -> int:
         return hash((self.session, self.back, self.nodes, self.host, self.copies, self.part))
 

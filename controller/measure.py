@@ -258,7 +258,7 @@ class Reader:
             if not path.part and (first := rates.get(enter)):
                 carried[name][number] = first.packets
             for last in filter(None, map(rates.get, leaves)):
-                delivered[name] = delivered.get(name, 0.0) + last.bits / self.fabric.receivers[name]
+                delivered[name] = delivered.get(name, 0.0) + last.bits / path.receivers
                 works[path.host] = works.get(path.host, 0.0) + last.packets * self.fabric.sessions[name].work
         hosts = [server.name for server in self.fabric.network.servers]
         servers = [

@@ -117,6 +117,11 @@ def _refused(seen: Snapshot) -> Iterator[Sample]:
         yield (kind,), count
 
 
+def _members(seen: Snapshot) -> Iterator[Sample]:
+    for name, nodes in seen.line.get("members", {}).items():
+        yield (name,), len(nodes)
+
+
 def _bytes(read: Read) -> Read:
     """In Prometheus' base unit what is bit/s everywhere else."""
 
@@ -281,6 +286,30 @@ METRICS: tuple[Declared, ...] = (
         "1",
         ("kind",),
         _refused,
+    ),
+    Declared(
+        "wardrop_group_members",
+        "gauge",
+        "Destinations of a multicast session that are members now",
+        "1",
+        _SESSION,
+        _members,
+    ),
+    Declared(
+        "wardrop_group_reports_total",
+        "counter",
+        "Reports of groups that hosts sent, by message: v1, v2, leave, v3",
+        "1",
+        ("message",),
+        _by_name("reports"),
+    ),
+    Declared(
+        "wardrop_group_refused_total",
+        "counter",
+        "What of hosts' reports was refused: malformed, forged, rate, group, place",
+        "1",
+        ("kind",),
+        _by_name("reports_refused"),
     ),
     Declared(
         "wardrop_class_load_ratio",

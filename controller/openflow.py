@@ -18,13 +18,17 @@ from typing import Any
 
 from controller.encode import Encoder
 from controller.framework import Framework
-from controller.guard import GROUP_DESC, WHOLE
+from controller.guard import GROUP_DESC, PACKET, WHOLE
 from controller.health import Port
 from controller.holdings import Held, groups_in, rules_in
 from controller.measure import Count, Key
+from controller.membership import Heard
 from controller.pipeline import ADMIT, FORWARD, SLOTS
 from controller.rules import Change, Delta, Entry, Goto, Group
 from pricing.errors import InstallError
+
+MOST_HEARD = 10_000
+"""Packets that are kept until the next tick; what comes in a flood pushes out what came before it (ours)."""
 
 Phase = tuple[Change, ...]
 Batch = list[Change | None]
@@ -73,10 +77,14 @@ class Switchboard:
     ----------
     framework : Framework
     names : mapping of datapath id to switch name
+    packets : bool
+        Whether rules send packets to us.
     """
 
-    def __init__(self, framework: Framework, names: Mapping[int, str]) -> None:
+    def __init__(self, framework: Framework, names: Mapping[int, str], packets: bool = False) -> None:
         self.framework = framework
+        self._packets = packets
+        self._heard: deque[Heard] = deque(maxlen=MOST_HEARD)
         self._encoder = Encoder(framework)
         self.names = dict(names)
         self.datapaths: dict[Any, Any] = {}
@@ -90,7 +98,7 @@ class Switchboard:
     def connected(self, datapath: Any) -> None:
         """Note a switch, by its newest connection; one that the plant does not know is left alone."""
         if datapath.id in self.names:
-            request = self.framework.quiet(datapath)
+            request = self.framework.quiet(datapath, self._packets)
             request.set_xid(next(self._xids))
             request.serialize()
             datapath.send(bytes(request.buf))
@@ -120,6 +128,13 @@ class Switchboard:
                 if (port in self.dead) != gone:  # anything else is no news, and no reason for a tick
                     self.dead ^= {port}
             return
+        wrapped = isinstance(message, self.framework.parser.OFPExperimenter)
+        if wrapped and message.exp_type >> 16 == PACKET:
+            data = bytes(message.data)
+            if self._packets:
+                number = int.from_bytes(data[:4], "big")
+                self._heard.append(Heard(self.names[datapath.id], number, data[4:], monotonic()))
+            return
         exchange, key = self._exchange, (datapath.id, message.xid)
         if isinstance(message, self.framework.parser.OFPErrorMsg):
             if key in exchange.meanings or key in exchange.waits:
@@ -131,7 +146,6 @@ class Switchboard:
         elif key in exchange.waits:
             if not isinstance(message, self.framework.parser.OFPBarrierReply):
                 exchange.replies.append((datapath.id, monotonic(), message))
-                wrapped = isinstance(message, self.framework.parser.OFPExperimenter)
                 if (message.exp_type if wrapped else message.flags) & self.framework.ofproto.OFPMPF_REPLY_MORE:
                     return
             exchange.waits.discard(key)
@@ -165,6 +179,10 @@ class Switchboard:
                     f"{len(self.missing)} of {len(self.names)} switches did not connect within {timeout:.0f} s: "
                     f"{', '.join(self.missing[:8])}; check that their controller is this address"
                 )
+
+    def heard(self) -> list[Heard]:
+        """Packets that switches have sent up since the last call, the first first."""
+        return [self._heard.popleft() for _ in range(len(self._heard))]
 
     def arrived(self) -> list[str]:
         """Names of the switches that connected since the last call."""

@@ -43,7 +43,7 @@ BACK = 1 << 16
 PIN_IDLE_S = 60
 """A pin goes when its connection was silent for so long."""
 
-ETH_IP, ETH_ARP, ARP_REQUEST, ARP_REPLY, IP_TCP = 0x0800, 0x0806, 1, 2, 6
+ETH_IP, ETH_ARP, ARP_REQUEST, ARP_REPLY, IP_TCP, IP_IGMP = 0x0800, 0x0806, 1, 2, 6, 2
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _law(name: str, matches: str, actions: tuple[type, ...], writes: str = "", l
 LAWS: dict[int, TableLaw] = {
     ADMIT: _law(
         "admit",
-        "in_port vlan_vid eth_type eth_dst arp_op arp_spa ipv4_src ipv4_dst ip_dscp",
+        "in_port vlan_vid eth_type eth_dst arp_op arp_spa ip_proto ipv4_src ipv4_dst ip_dscp",
         (Output, SetField, Load, Move, Multipath, Resubmit, PopVlan, Goto),
         "eth_dst eth_src arp_op arp_sha arp_tha arp_spa arp_tpa ip_dscp metadata reg2 reg3",
         (ADMIT, PINS, SLOTS, FORWARD, BACKGROUND),

@@ -10,7 +10,7 @@ the changes, and says what was decided alone.
     {"recording": "wardrop-recording-1", "network": {...}, "plant": {...}, "slots": 512, "versions": {...}}
     {"tick": 1, "policy": "joint", "laws": "measured", "now": 12.5, "dead": [["a", 2]], "arrived": [], "counts":
      [["out", "a", 1, packets, octets, time], ...], "exports": [["east", time, jobs, amount, squares, waiting], ...],
-     "asked": {}, "installed": true, "error": null, "digest": "..."}
+     "asked": {}, "members": [], "installed": true, "error": null, "digest": "..."}
 
 `now` is null before the first counters: the first rules are installed at the nominal rates.
 """
@@ -83,7 +83,7 @@ class Recorder:
             name: [[route.links, route.server, weight] for route, weight in split]
             for name, split in inputs.asked.items()
         }
-        heard |= {"asked": asked}
+        heard |= {"asked": asked, "members": sorted(inputs.members)}
         self._write({**told, **heard, **came, "digest": found})
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -168,7 +168,7 @@ def replayed(recording: Recording) -> Iterator[Replayed]:
             state = _begun(fabric, inputs)
         state = tick.informed(fabric, state, inputs)
         try:
-            state = tick.with_outage(fabric, state, health.outage(fabric, inputs.dead, state.silences))
+            state = tick.with_outage(fabric, state, health.outage(fabric, inputs.dead, state.silences, inputs.members))
             if line["digest"] or line["error"] != "InstallError":  # else a switch kept it from deciding
                 force = state.decision if inputs.adopted else None
                 plan = tick.restore(fabric, state, force) if force else tick.plan(fabric, state)
@@ -188,7 +188,7 @@ def _begun(fabric: Fabric, inputs: Inputs) -> tick.State:
     if inputs.adopted is None:
         return tick.first_state(fabric, inputs.policy, inputs.laws)
     labels, deals = inputs.adopted
-    return adopt.resumed(fabric, inputs.policy, labels, deals, health.outage(fabric, inputs.dead, {}))
+    return adopt.resumed(fabric, inputs.policy, labels, deals, health.outage(fabric, inputs.dead, {}, inputs.members))
 
 
 def _inputs(line: dict[str, Any]) -> Inputs:
@@ -205,7 +205,8 @@ def _inputs(line: dict[str, Any]) -> Inputs:
         heard = tuple(Export(*row) for row in line["exports"])
         policy, law = get_policy(line["policy"]), law_name(line["laws"])
         asked = {name: tuple(_weighted(name, *row) for row in split) for name, split in line["asked"].items()}
-        return Inputs(policy, dead, counts, line["now"], tuple(line["arrived"]), known, law, heard, asked)
+        members = frozenset((session, node) for session, node in line["members"])
+        return Inputs(policy, dead, counts, line["now"], tuple(line["arrived"]), known, law, heard, asked, members)
     except (KeyError, TypeError, ValueError) as error:
         raise MeasurementError(f"not a tick of a recording: {type(error).__name__} {error}") from error
 

@@ -34,12 +34,12 @@ GATEWAY_MAC = "02:56:ff:ff:ff:fe"
 
 @dataclass(frozen=True)
 class Output:
-    """Send the packet out of a port; `IN_PORT` is the one that it came from."""
+    """Send the packet out of a port; `IN_PORT` is the one that it came from, `CONTROLLER` sends it to us."""
 
     port: int
 
 
-IN_PORT = 0xFFFFFFF8
+IN_PORT, CONTROLLER = 0xFFFFFFF8, 0xFFFFFFFD
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Set
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from controller import demand, health, laws
+from controller import demand, health, laws, membership
 from controller.compile import compile_rules
 from controller.demand import Demand
 from controller.exports import Export
@@ -37,7 +37,7 @@ from pricing.policy import Policy, nominal_loads
 from pricing.priority.publish import Published
 from pricing.problem import evaluate, joined, problem_of
 from pricing.shortest import shortest_path
-from pricing.values import Decision, FloatArray, Loads, Quotes
+from pricing.values import Decision, FloatArray, Loads
 
 SMOOTHING = 0.2
 """Part of a new tick in the realised splits: a mean over some five ticks."""
@@ -138,6 +138,8 @@ class Inputs:
         What links and servers tell of themselves.
     asked : mapping of session name to split
         What agents asked their ingress for since the last tick.
+    members : set of (session, node)
+        Destinations of groups that come and go whose hosts are members.
     """
 
     policy: Policy
@@ -149,6 +151,7 @@ class Inputs:
     laws: LawName = "scenario"
     exports: tuple[Export, ...] = ()
     asked: Mapping[str, Split] = field(default_factory=dict)
+    members: frozenset[tuple[str, str]] = frozenset()
 
 
 def informed(fabric: Fabric, state: State, inputs: Inputs) -> State:
@@ -228,7 +231,7 @@ def plan(fabric: Fabric, state: State) -> Plan:
     WardropError
         Whatever the policy or the compiler finds wrong.
     """
-    network, left = fabric.network, fabric.under(state.outage).remains
+    network, left = fabric.network, fabric.left(state.outage)
     if state.measured is None:
         loads = Loads(np.zeros(len(network.links)), np.zeros(len(network.servers)), state.offered)
     else:
@@ -238,10 +241,11 @@ def plan(fabric: Fabric, state: State) -> Plan:
     loads = left.loads(loads)
     loads = replace(loads, offered=loads.offered * fits)
     memory = state.decision.state if state.decision else None
-    decision = state.policy.decide(laws.under(left, state.laws), loads, memory)
+    decision = _decided(state.policy, laws.under(left, state.laws), loads, memory)
     parts = {session.name: float(part) for session, part in zip(left.network.sessions, served, strict=True)}
     if decision.served is not None:
         parts = {name: part * float(own) for (name, part), own in zip(parts.items(), decision.served, strict=True)}
+    parts |= dict.fromkeys(left.idle, 0.0)
     allocation = left.completed(decision.allocation, state.decision.allocation if state.decision else None)
     paths = fabric.under(state.outage).paths(allocation)
     wear = state.use.idle - {state.labels.numbers.get(path, 0) for path in paths}
@@ -259,6 +263,13 @@ def plan(fabric: Fabric, state: State) -> Plan:
     rules = compile_rules(fabric.under(state.outage), labels, deals, state.installed)
     delta = diff(rules, state.installed)
     return Plan(replace(decision, allocation=allocation), parts, labels, deals, unsplit, rules, delta)
+
+
+def _decided(policy: Policy, network: Network, loads: Loads, memory: Any) -> Decision:
+    """What a policy decides; where no session is left there is nothing to ask it."""
+    if network.sessions:
+        return policy.decide(network, loads, memory)
+    return Decision(problem_of(network).prices(joined(loads)), Allocation({}), None)
 
 
 def restore(fabric: Fabric, state: State, decision: Decision) -> Plan:
@@ -317,7 +328,7 @@ def with_outage(fabric: Fabric, state: State, outage: Outage) -> State:
     """The state when exactly this does not work: the policy goes on from what is left of its allocation."""
     if outage == state.outage:
         return state
-    left = fabric.under(outage).remains
+    left = fabric.left(outage)
     decision = state.decision
     if decision is not None:
         allocation = left.surviving(decision.allocation)
@@ -325,7 +336,7 @@ def with_outage(fabric: Fabric, state: State, outage: Outage) -> State:
         offered = state.offered[left.sessions]
         priced = laws.under(left, state.laws)
         prices = problem_of(priced).prices(joined(loads))
-        memory = state.policy.resume(priced, allocation, offered)
+        memory = state.policy.resume(priced, allocation, offered) if len(offered) else None
         decision = Decision(prices, left.completed(allocation, decision.allocation), memory)
     return replace(state, outage=outage, decision=decision, best=None)
 
@@ -346,9 +357,9 @@ def heeding(state: State, asked: Mapping[str, Split]) -> State:
 def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]:
     """How good the allocation in force is at the smoothed offered rates, by the model; None for what cannot be said."""
     verdict = NO_VERDICT
-    if state.decision is None:
+    if state.decision is None or not fabric.left(state.outage).network.sessions:
         return state, verdict
-    witness, left = None, fabric.under(state.outage).remains
+    witness, left = None, fabric.left(state.outage)
     served = [state.served.get(session.name, 1.0) for session in left.network.sessions]
     offered = state.offered[left.sessions] * np.array(served)
     priced = laws.under(left, state.laws)
@@ -383,7 +394,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
     network, decision, measured = fabric.network, state.decision, state.measured
     if decision is None:
         return {"tick": state.tick, "policy": state.policy.name}
-    left = fabric.under(state.outage).remains
+    left = fabric.left(state.outage)
     model = evaluate(laws.under(left, state.laws), left.restricted(decision.allocation), state.offered[left.sessions])
     link_delays, server_delays = left.widened(model.link_delays, model.server_delays)
     link_prices, server_prices = left.widened(decision.prices.links, decision.prices.servers)
@@ -424,29 +435,14 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         "lost_in_extraction": dict(decision.lost),
         "outage": {"links": sorted(state.outage.links), "servers": sorted(state.outage.servers)},
         "stranded": list(left.stranded),
+        "members": membership.listed(fabric, state.outage.absent),
         "heavy": {name: len(state.unsplit.get(name, ())) for name in names},
         "dropped": dropped(fabric, state.meter),
         "remarked": remarked(fabric, state.meter),
         **published_values(decision.state if isinstance(decision.state, Published) else None),
         "signalling": signalling(fabric, state.meter),
         "served": {name: state.served.get(name, 0.0) for name in names},
-        **({"market": _quoted(network, decision.quotes)} if decision.quotes else {}),
-    }
-
-
-def _quoted(network: Network, quotes: Quotes) -> dict[str, Any]:
-    """What a market said, as a record line has it; None of what failed, and of sessions that are cut off."""
-    links = [quotes.links.get(link.key) for link in network.links]
-    servers = [quotes.servers.get(server.name) for server in network.servers]
-    names = [session.name for session in network.sessions]
-    return {
-        "currency": quotes.currency,
-        "age": quotes.age,
-        "prices": {name: quotes.sessions.get(name) for name in names},
-        "shed": {name: quotes.shed.get(name) for name in names},
-        "short": list(quotes.short),
-        "links": [asdict(quote) if quote else None for quote in links],
-        "servers": [asdict(quote) if quote else None for quote in servers],
+        **({"market": decision.quotes.by_place(network)} if decision.quotes else {}),
     }
 
 

@@ -18,6 +18,9 @@ Source of status and coverage: Cai, Llorca, Tulino, Molisch (arXiv 2204.09030), 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import networkx as nx
 
 from pricing.network import LinkKey, Route, Session
 
@@ -64,6 +67,29 @@ def route_of_links(session: Session, links: Sequence[LinkKey]) -> Route:
             way.append(into[node])
             node = into[node][0]
         ways[name] = tuple(reversed(way))
+    return tree_route(session, ways)
+
+
+def regrown(session: Session, route: Route, graph: nx.DiGraph[str]) -> Route:
+    """A tree of a session, or what is left of one, with a way to each of the session's destinations and nobody else.
+
+    Destinations that it does not reach, over links of the graph, get the shortest way from a node of it. A path, which
+    owes nobody anything by name, is as it was.
+    """
+    works = all(graph.has_edge(*link) for link in route.links)
+    if not route.statuses or (works and members(route) == set(session.destinations)):
+        return route
+    ways: dict[str, Way] = {}
+    reached: dict[str, Way] = {session.source: ()}
+    for name in session.destinations:
+        way = tuple(link for link, status in zip(route.links, route.statuses, strict=True) if name in status)
+        if way and all(graph.has_edge(*link) for link in way):
+            ways[name] = way
+            reached |= {way[place][1]: way[: place + 1] for place in range(len(way))}
+    nearest = nx.multi_source_dijkstra_path(graph, dict.fromkeys(reached), weight=None)
+    for name in session.destinations:
+        if name not in ways:
+            ways[name] = simple((*reached[nearest[name][0]], *pairwise(nearest[name])))
     return tree_route(session, ways)
 
 

@@ -9,11 +9,10 @@ MOST_CLASSES = 8
 """Priority classes that DSCP's class selectors tell apart."""
 
 ETHERNET_IP = b"\x08\x00"
-UDP_OVER_IP = 17
+UDP_OVER_IP, IGMP_OVER_IP = 17, 2
 
 _IP = struct.Struct("!BBHHHBBH4s4s")
 _UDP = struct.Struct("!HHHH")
-_WORDS = struct.Struct("!10H")
 
 
 def dscp(klass: int) -> int:
@@ -35,28 +34,46 @@ def group_mac(address: str) -> str:
     return "01:00:5e:" + ":".join(f"{low >> shift & 0xFF:02x}" for shift in (16, 8, 0))
 
 
-def datagram(macs: tuple[str, str], addresses: tuple[str, str], port: int, payload: bytes, hops: int) -> bytes:
-    """An Ethernet frame with a UDP datagram, for whoever has no socket of the sender's address.
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071) of whole words; 0 over data that holds its own.
+
+    >>> hex(checksum(bytes.fromhex("4500001c")))
+    '0xbae3'
+    """
+    total = sum(data[::2]) << 8
+    total += sum(data[1::2])
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def packet(
+    macs: tuple[str, str], addresses: tuple[str, str], protocol: int, body: bytes, hops: int, options: bytes = b""
+) -> bytes:
+    """An Ethernet frame with an IPv4 packet, for whoever has no socket of the sender's address.
 
     Parameters
     ----------
     macs, addresses : pairs of str
         From and to.
-    port : int
-        Of both ends.
-    payload : bytes
+    protocol : int
+        What `body` is.
     hops : int
         Time to live.
+    options : bytes
+        Of the IP header, whole words of 4 bytes.
     """
     ends = [ipaddress.IPv4Address(address).packed for address in addresses]
-    length = _IP.size + _UDP.size + len(payload)
+    words = _IP.size + len(options) >> 2
 
-    def head(checksum: int) -> bytes:
-        return _IP.pack(0x45, 0, length, 0, 0, hops, UDP_OVER_IP, checksum, *ends)
+    def head(check: int) -> bytes:
+        return _IP.pack(0x40 | words, 0, 4 * words + len(body), 0, 0, hops, protocol, check, *ends) + options
 
-    total = sum(_WORDS.unpack(head(0)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
     source, target = (bytes.fromhex(mac.replace(":", "")) for mac in macs)
+    return target + source + ETHERNET_IP + head(checksum(head(0))) + body
+
+
+def datagram(macs: tuple[str, str], addresses: tuple[str, str], port: int, payload: bytes, hops: int) -> bytes:
+    """A `packet` that is a UDP datagram, with the same port at both ends."""
     udp = _UDP.pack(port, port, _UDP.size + len(payload), 0)
-    return target + source + ETHERNET_IP + head(~total & 0xFFFF) + udp + payload
+    return packet(macs, addresses, UDP_OVER_IP, udp + payload, hops)

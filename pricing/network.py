@@ -244,6 +244,8 @@ class Session:
         Longest propagation out and back that it bears, s; infinite where any will do.
     group : str
         IPv4 address of a multicast session's group.
+    joined : bool
+        Whether a multicast session's members come and go: its destinations are those that may join.
     """
 
     name: str
@@ -263,6 +265,7 @@ class Session:
     value: float = math.inf
     limit: float = math.inf
     group: str = ""
+    joined: bool = False
 
     @property
     def frame_bits(self) -> float:

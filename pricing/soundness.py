@@ -50,6 +50,8 @@ def problems_of(network: Network) -> Iterator[str]:
             yield f"session {session.name}: no destination"
         if session.kind == "multicast":
             yield from _group_problems(session)
+        elif session.joined:
+            yield f"session {session.name}: joined, and {session.kind}; members of multicast sessions come and go"
     yield from _reach_problems(network)
 
 

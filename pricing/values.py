@@ -7,13 +7,13 @@ Arrays follow the network's order: `links[i]` belongs to `network.links[i]`, `se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pricing.network import Allocation, LinkKey
+from pricing.network import Allocation, LinkKey, Network
 
 FloatArray = NDArray[np.float64]
 
@@ -113,6 +113,21 @@ class Quotes:
     links: Mapping[LinkKey, Quote]
     servers: Mapping[str, Quote]
     age: int = 0
+
+    def by_place(self, network: Network) -> dict[str, Any]:
+        """The same in the order of the whole network, as plain values; None of what failed, or is cut off."""
+        links = [self.links.get(link.key) for link in network.links]
+        servers = [self.servers.get(server.name) for server in network.servers]
+        names = [session.name for session in network.sessions]
+        return {
+            "currency": self.currency,
+            "age": self.age,
+            "prices": {name: self.sessions.get(name) for name in names},
+            "shed": {name: self.shed.get(name) for name in names},
+            "short": list(self.short),
+            "links": [asdict(quote) if quote else None for quote in links],
+            "servers": [asdict(quote) if quote else None for quote in servers],
+        }
 
 
 @dataclass(frozen=True)

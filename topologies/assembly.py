@@ -166,9 +166,10 @@ class Assembly:
             if part.service is not None:
                 end = self._name(f"{where}.service", part.service, "service")
                 destinations = services.get(end, ())
-            elif part.destinations is not None:
-                end = part.group or ""
-                named = [self._name(f"{where}.destinations", name, "node") for name in part.destinations]
+            elif part.group is not None:
+                end = part.group
+                listed = part.destinations or [name for name in self.form.nodes if name != source]
+                named = [self._name(f"{where}.destinations", name, "node") for name in listed]
                 destinations = tuple(sorted(name for name in named if name in self.form.nodes))
             else:
                 end = self._name(f"{where}.destination", part.destination or "", "node")
@@ -231,7 +232,7 @@ class Assembly:
         session = Session(
             name=name,
             source=source,
-            kind="anycast" if part.service is not None else "multicast" if part.destinations else "unicast",
+            kind="anycast" if part.service is not None else "multicast" if part.group else "unicast",
             destinations=destinations,
             rate=part.rate,
             size=_sizes(part.size or defaults.size),
@@ -245,6 +246,7 @@ class Assembly:
             value=part.value[0] if part.value else math.inf,
             limit=part.limit or math.inf,
             group=part.group or "",
+            joined=part.members == "joined",
         )
         return self._replaying(session) if part.arrivals.law == "replay" else session
 

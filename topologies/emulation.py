@@ -51,6 +51,9 @@ OFFLOADS = "tx off rx off sg off tso off gso off gro off"
 """Checksums and segments that veth leaves to hardware; on Open vSwitch's userspace datapath nobody computes them."""
 
 
+UPWARD = ("controller_rate_limit=500", "controller_burst_limit=500")
+"""Packets a second that a switch sends up to its controller; ports share them (ours)."""
+
 GROUP = "87"
 """Group of the switches' interfaces: the kernel deletes a group at once, and single interfaces one by one."""
 
@@ -124,7 +127,8 @@ class Switch(OVSSwitch):  # type: ignore[misc]
     def batchStartup(cls, switches: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: N802
         """All switches by one `ovs-vsctl`, whose failure is an error: each makes Open vSwitch look at every port."""
         words = [word for switch in switches for command in switch.commands for word in shlex.split(command)]
-        run("ovs-vsctl", *words, timeout=120.0)
+        limited = (w for word in words for w in ((word, *UPWARD) if word.startswith("max_backoff=") else (word,)))
+        run("ovs-vsctl", *limited, timeout=120.0)
         for switch in switches:
             switch.commands, switch.batch = [], False
         return switches

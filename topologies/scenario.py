@@ -221,6 +221,7 @@ def _session(session: Session, currency: str) -> dict[str, Any]:
         destination=session.destinations[0] if session.kind == "unicast" else None,
         destinations=list(session.destinations) if session.kind == "multicast" else None,
         group=session.group or None,
+        members="joined" if session.joined else None,
         rate=units.show(session.rate, "capacity"),
         size=_sizes(session.size) if session.arrivals.law != "replay" else None,
         flows=session.flows,

@@ -264,6 +264,10 @@ class SessionPart(Part):
     group: str | None = Field(
         default=None, description=f"the address of the group that 'destinations' are, of {GROUPS}, such as '239.1.1.1'"
     )
+    members: Literal["listed", "joined"] = Field(
+        default="listed",
+        description="listed, all of 'destinations', or joined, those of them, or of all nodes, whose hosts have joined",
+    )
     rate: Annotated[float, Quantity("capacity", CAPTURED)] = Field(description=BIT_RATE)
     size: SizePart | None = Field(default=None, description="law, mean, low and high, or points, of the payloads")
     flows: int | None = Field(
@@ -291,6 +295,11 @@ class SessionPart(Part):
     @model_validator(mode="after")
     def _one_end(self) -> SessionPart:
         ends = ("service", "destination", "destinations")
+        joined = self.members == "joined"
+        if joined and self.group is None:
+            raise ValueError("found members joined without 'group'; accepted: a group's members")
+        if joined and self.destinations is None and self.service is None and self.destination is None:
+            return self
         found = [repr(name) for name in ends if getattr(self, name) is not None]
         if len(found) != 1:
             accepted = "accepted: exactly one of 'service', 'destination' and 'destinations'"

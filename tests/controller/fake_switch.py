@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from controller.hashing import slot_of
 from controller.plant import Plant
 from controller.rules import (
+    CONTROLLER,
     IN_PORT,
     Action,
     Change,
@@ -137,7 +138,7 @@ class FakeSwitch:
         for action in rule.actions:
             if isinstance(action, Goto) and not rule.table < action.table <= 254:
                 raise RefusedError(f"{rule}: goes back to {action.table}")
-            if isinstance(action, Output) and action.port != IN_PORT and action.port not in self.ports:
+            if isinstance(action, Output) and action.port not in self.ports | {IN_PORT, CONTROLLER}:
                 raise RefusedError(f"{rule}: no port {action.port}")
             for name in (getattr(action, "field", ""), getattr(action, "source", "")):
                 need = NEEDS.get(name)
@@ -223,6 +224,7 @@ class FakeNetwork:
 
     def __init__(self, plant: Plant) -> None:
         self.plant = plant
+        self.told: list[tuple[str, int, Packet]] = []
         self.hosts = {(host.node, host.port): name for name, host in plant.hosts.items()}
         self.wires = {
             (name, port): (other, plant.switches[other].ports[name])
@@ -255,7 +257,9 @@ class FakeNetwork:
         assert len(passed) < MOST_HOPS, f"a loop: {passed}"
         found: list[Arrival] = []
         for to, out in self.switches[node].receive(port, packet):
-            if (node, to) in self.hosts:
+            if to == CONTROLLER:
+                self.told.append((node, port, out))
+            elif (node, to) in self.hosts:
                 found.append(Arrival(self.hosts[node, to], out, passed))
             else:
                 found += self.inject(*self.wires[node, to], out, passed)

@@ -63,7 +63,7 @@ def test_an_export_counts_once() -> None:
 
 def test_laws_hold_for_a_while_and_go_with_what_remains() -> None:
     assert learnt("measured", seconds=3).jobs == learnt("measured", seconds=9).jobs != learnt("measured").jobs
-    left = FABRIC.under(Outage(frozenset({("a", "b"), ("b", "a")}))).remains
+    left = FABRIC.left(Outage(frozenset({("a", "b"), ("b", "a")})))
     network = laws.under(left, learnt("measured"))
     assert len(network.jobs) == len(network.links) + len(network.servers) < LINKS + 2
     assert problem_of(network).laws.size[0] == pytest.approx(8000, rel=0.06)

@@ -81,6 +81,9 @@ def line(outage: Outage, policy: str) -> dict[str, Any]:
         **told,
         "dropped": {"h-a": {"label": 3}},
         "remarked": {"h-a": 2},
+        "members": {SQUARE.sessions[0].name: ["c", "d"]},
+        "reports": {"v3": 3},
+        "reports_refused": {"malformed": 1},
     }
 
 
@@ -134,6 +137,7 @@ def bound(metric: Declared) -> int:
         "policy": 1,
         "currency": 1,
         "kind": 3,
+        "message": 4,
         "class": 2,
         "host": len(small.plant(SQUARE).hosts),
     }  # a square has two ways to each server

@@ -96,6 +96,19 @@ def test_a_group_is_read_and_written_and_is_not_answered() -> None:
     assert (told.ends(session), told.members(session)) == ((), (numbered.host_at("B"),))
 
 
+def test_members_that_come_and_go_are_of_the_nodes_that_are_named_or_of_all() -> None:
+    text = yaml.safe_load(GOOD)
+    text["sessions"]["any"] = {"source": "A", "group": "239.0.0.1", "members": "joined", "rate": "1 kbit/s"}
+    scenario = parse(yaml.safe_dump(text), Path("x.yaml"))
+    session = scenario.network.sessions[scenario.network.session_index["any"]]
+    assert (session.kind, session.destinations, session.joined) == ("multicast", ("B",), True)
+    assert parse(dump(scenario), Path("x.yaml")).network == scenario.network
+    assert network_from_json(network_to_json(scenario.network)) == scenario.network
+    text["sessions"]["any"] = {"source": "A", "destination": "B", "members": "joined", "rate": "1 kbit/s"}
+    with pytest.raises(ScenarioError, match="members joined without 'group'"):
+        parse(yaml.safe_dump(text), Path("x.yaml"))
+
+
 def test_the_order_in_the_file_makes_no_difference() -> None:
     data = yaml.safe_load(GOOD)
     for seed in range(5):
