@@ -23,14 +23,12 @@ By 122 seconds of Abilene: packets took 0.4 to 0.5 ms longer than their simulati
 at 2 to 4 %, 0.7 ms at 4 to 8 %, 1 ms and more at 10 %: under the limit a mean is off by less than 0.3 ms for it.
 """
 
-IDLE_LIMIT = 0.03
-"""Idle CPU a second, as a share of all cores' time, under which the second is left out (ours)."""
-
 LATE_LIMIT_S = 20e-3
 """Worst lateness of a sender in a second, past which the second is left out (ours).
 
 Delays count from when a packet was sent, not from when it was due: in the same seconds a worst lateness of 5, 10 and
-20 ms moved their difference from the simulation by less than 0.1 ms.
+20 ms moved their difference from the simulation by less than 0.1 ms. That no CPU is idle is no reason by itself: what
+carries packets goes before other programs, and with both cores taken by those the difference was 0.37 ms, as before.
 """
 
 BAD_SHARE = 1 / 3
@@ -87,7 +85,7 @@ def bad_seconds(seconds: Iterable[Second], lateness: Iterable[Mapping[int, float
     lateness : iterable of mappings
         For each sender: Unix second -> worst lateness in it, s.
     """
-    bad = {second.time for second in seconds if second.steal > STEAL_LIMIT or second.idle < IDLE_LIMIT}
+    bad = {second.time for second in seconds if second.steal > STEAL_LIMIT}
     for worst in lateness:
         bad |= {second for second, late in worst.items() if late > LATE_LIMIT_S}
     return frozenset(bad | {second + 1 for second in bad})
