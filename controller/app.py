@@ -249,7 +249,7 @@ class Controller:
             raise
         finally:
             if self.recorder:
-                self.recorder.tick(self.state.tick, inputs, plan, problem)
+                self.recorder.tick(self.state.tick, inputs, plan, problem, self.state.outage)
         self.parts["install"] = time.monotonic() - began - self.parts["decide"]
         changed = plan.labels is not self.state.labels or plan.deals != self.state.deals
         for name in sorted(plan.unsplit.keys() - self._named):

@@ -7,11 +7,12 @@ Fields of `--json FILE`:
 | `schema` | `wardrop-replay-1` |
 | `network`, `ticks`, `same` | its name, how many ticks, and how many of them decided the same, byte for byte |
 | `versions` | {program: [when it was recorded, now]}, of those that differ |
-| `decisions` | [{`tick`, `policy`, `same`, `error`, `decided` {session: [[route, weight]]}}] |
+| `decisions` | [{`tick`, `policy`, `same`, `error`, `failed`, `decided` {session: [[route, weight]]}}] |
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,7 @@ def replay(
     """Decide again what the ticks of a run decided, and say whether it is the same, byte for byte."""
     from controller.recording import recording_from_lines, replayed, versions
     from pricing.errors import MeasurementError, WardropError
+    from pricing.outage import NOTHING
     from pricing.own import named
 
     for own in policy or ():
@@ -52,17 +54,21 @@ def replay(
         program: [then, now.get(program)] for program, then in recording.versions.items() if then != now.get(program)
     }
     fields = ("tick", "policy", "same", "error", "decided")
-    decisions = [{field: getattr(one, field) for field in fields} for one in ticks]
+    decisions = [{field: getattr(one, field) for field in fields} | {"failed": str(one.outage)} for one in ticks]
     found = {"schema": "wardrop-replay-1", "network": name, "ticks": len(ticks), "same": same, "versions": differ}
     write_json(to, {**found, "decisions": decisions})
     failed = sum(bool(one.error) for one in ticks)
     screen = console()
     screen.print(f"{name}: {len(ticks)} ticks, {failed} of them failed; {same} decided the same", highlight=False)
+    for before, one in pairwise([None, *ticks]):
+        if one and one.outage != (before.outage if before else NOTHING):
+            screen.print(f"tick {one.tick}: what does not work: {one.outage}", highlight=False, markup=False)
     for program, (then, today) in differ.items():
         screen.print(f"{program}: {then} when it was recorded, {today} here", highlight=False)
     if same < len(ticks):
         first = next(one for one in ticks if not one.same)
         raise MeasurementError(
             f"{file}: tick {first.tick} ({first.policy}) is the first that decides otherwise: digest {first.found}, "
-            f"recorded {first.recorded}; other versions, another processor or other code decide otherwise"
+            f"recorded {first.recorded}, not working: {first.outage}; "
+            "other versions, another processor or other code decide otherwise"
         )
