@@ -85,6 +85,16 @@ def _splits(key: str) -> Read:
     return samples
 
 
+def _copies(seen: Snapshot) -> Iterator[Sample]:
+    for name, found in seen.line.get("copies", {}).items():
+        yield (name,), found["links"]
+
+
+def _made(seen: Snapshot) -> Iterator[Sample]:
+    for name, found in seen.line.get("copies", {}).items():
+        yield from (((name, node), count) for node, count in found["made"].items())
+
+
 def _dropped(seen: Snapshot) -> Iterator[Sample]:
     for host, kinds in seen.line.get("dropped", {}).items():
         for kind, packets in kinds.items():
@@ -254,6 +264,30 @@ METRICS: tuple[Declared, ...] = (
         "1",
         _SPLIT,
         _splits("realised"),
+    ),
+    Declared(
+        "wardrop_session_copies",
+        "gauge",
+        "Links that copies of a packet of a group cross, by the decided trees",
+        "1",
+        _SESSION,
+        _copies,
+    ),
+    Declared(
+        "wardrop_node_copies",
+        "gauge",
+        "Copies made at a node of a packet of a group, beyond those that come to it",
+        "1",
+        ("session", "node"),
+        _made,
+    ),
+    Declared(
+        "wardrop_session_lost_in_extraction_ratio",
+        "gauge",
+        "Share of what was decided for a group that no tree took",
+        "1",
+        _SESSION,
+        _by_name("lost_in_extraction"),
     ),
     Declared(
         "wardrop_signalling_bytes_per_second",

@@ -27,6 +27,7 @@ from controller.rules import Delta, RuleSet, diff, doubted
 from controller.slots import deal, heavy, slot_rates
 from pricing.admission import LIMIT, admitted
 from pricing.asked import Split
+from pricing.duplication import copies
 from pricing.errors import WardropError
 from pricing.joint.certificate import certify, certify_loads
 from pricing.joint.optimum import optimum
@@ -433,6 +434,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         },
         "realised": realised(fabric, state),
         "lost_in_extraction": dict(decision.lost),
+        "copies": copies(network, decision.allocation),
         "outage": {"links": sorted(state.outage.links), "servers": sorted(state.outage.servers)},
         "stranded": list(left.stranded),
         "members": membership.listed(fabric, state.outage.absent),

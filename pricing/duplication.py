@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import networkx as nx
 
-from pricing.network import LinkKey, Route, Session
+from pricing.network import Allocation, LinkKey, Network, Route, Session
 
 Way = tuple[LinkKey, ...]
 """Links from the source to one destination."""
@@ -116,6 +117,39 @@ def parents(route: Route) -> tuple[int, ...]:
         before = [p for p in range(place) if route.links[p][1] == src and set(status) <= set(route.statuses[p])]
         found.append(min(before, key=lambda p: len(route.statuses[p]), default=-1))
     return tuple(found)
+
+
+def made_at(session: Session, route: Route) -> dict[str, int]:
+    """How many copies each node makes of a packet beyond those that come to it; its own host's is one.
+
+    Examples
+    --------
+    >>> session = Session("k", "S", "multicast", ("x", "y"), 1.0, group="239.0.0.1")
+    >>> ways = {"x": (("S", "x"),), "y": (("S", "x"), ("x", "y"))}
+    >>> made_at(session, tree_route(session, ways)), made_at(session, tree_route(session, ways, shared=False))
+    ({'x': 1}, {'S': 1})
+    """
+    by, found = parents(route), dict[str, int]()
+    for place in range(-1, len(route.links)):
+        here = session.source if place < 0 else route.links[place][1]
+        leaving = by.count(place) + (place >= 0 and here in route.statuses[place])
+        if leaving > 1:
+            found[here] = found.get(here, 0) + leaving - 1
+    return found
+
+
+def copies(network: Network, allocation: Allocation) -> dict[str, dict[str, Any]]:
+    """For each group the copies of a packet, on average: how many `links` they cross, how many are `made` at a node."""
+    found: dict[str, dict[str, Any]] = {}
+    for session in network.sessions:
+        if session.kind == "multicast":
+            made: dict[str, float] = {}
+            split = allocation.splits.get(session.name, ())
+            for route, weight in split:
+                for node, count in made_at(session, route).items():
+                    made[node] = made.get(node, 0.0) + weight * count
+            found[session.name] = {"links": sum(weight * len(route.links) for route, weight in split), "made": made}
+    return found
 
 
 def members(route: Route) -> frozenset[str]:

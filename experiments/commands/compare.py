@@ -73,6 +73,8 @@ def _read(file: Path) -> Any:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WardropError(f"{file}: {error}; a result file is accepted, such as out/demo/report.json") from error
+    if isinstance(found, dict) and "groups" in found:
+        raise WardropError(f"{file}: a run with groups has no delays of requests to compare; others are accepted")
     try:
         schema.check(found)
     except WardropError as error:

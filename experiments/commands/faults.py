@@ -70,8 +70,9 @@ def faults(
         screen.print(what, highlight=False, markup=False, soft_wrap=True)
 
     network = scenarios.load(scenario)
-    found = run(network, rows, options, seed, duration, say)
-    made = as_json(network.name, seed, found) | {"versions": versions(framework)}
+    table = run(network, rows, options, seed, duration, say)
+    found = table.outcomes
+    made = as_json(network.name, seed, found, table.machine(framework, versions(framework)))
     show(found)
     if out is not None:
         (out / "faults.html").write_text(html(made, found), encoding="utf-8")
@@ -88,13 +89,14 @@ def faults(
         )
 
 
-def as_json(scenario: str, seed: int, found: Sequence[Outcome]) -> dict[str, Any]:
-    """What `--json FILE` holds, versions left out."""
+def as_json(scenario: str, seed: int, found: Sequence[Outcome], machine: dict[str, Any]) -> dict[str, Any]:
+    """What `--json FILE` holds."""
     return {
         "schema": "wardrop-faults-1",
         "scenario": scenario,
         "seed": seed,
         "command": "bin/wardrop " + shlex.join(sys.argv[1:]),
+        "machine": machine,
         "faults": [outcome.as_json() for outcome in found],
     }
 

@@ -7,13 +7,17 @@ table and each figure's data, and a PNG for each figure. `--json FILE` gets the 
 |---|---|
 | `schema` | name of this form: `wardrop-paper-1` |
 | `paper` | the paper's short name |
+| `command`, `versions` | what makes it again, and an object {program: version} |
 | `sources` | an object {word: meaning}: what stands in the columns `source` |
 | `tables` | an object {name: {`title`, `columns`, `rows`}}, where `name`.csv has the same |
 """
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,8 +34,10 @@ app.add_typer(papers, name="paper", no_args_is_help=True)
 
 def _publish(found: Page, out: Path, to: Path | None, tables: Collection[str], text: Collection[int] = ()) -> None:
     """Write a page and its numbers, and show some of its tables and paragraphs."""
+    from controller.recording import versions
     from experiments.pages import paper as page
 
+    found = replace(found, command="bin/wardrop " + shlex.join(sys.argv[1:]), versions=versions())
     page.write(found, out)
     write_json(to, found.as_json())
     screen = console()

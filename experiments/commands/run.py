@@ -130,10 +130,9 @@ def validate(
     options = replace(options, price_loss=price_loss, price_late=price_late)
     found = _validate(scenario, settings_of(policy, laws, without), duration, seed, load, options)
     if "groups" in found:
-        from experiments.result.groups import table as shown
-
-        console().print(shown(found["groups"]))
+        _publish_groups(found, out)
         write_json(to, found)
+        give_back(*filter(None, [to]))
         return
     if out is None:
         from experiments.pages.report import table
@@ -358,23 +357,26 @@ def _account(
 ) -> dict[str, Any]:
     from experiments.result import groups
     from experiments.result.assemble import Account, report
-    from experiments.result.users import user_verdicts
+    from experiments.result.users import told, user_verdicts
     from experiments.result.verdicts import verdicts
     from experiments.running.campaign import ITERATES
     from experiments.running.machine import BAD_SHARE, versions
 
     accounts = [Account(up.network, up.emulation.plant, log, up.emulation.calibration) for log in logs]
-    if groups.has_groups(up.network):
-        return {"scenario": chosen.name, "seed": seed, "groups": [groups.run(account) for account in accounts]}
+    command = "bin/wardrop " + shlex.join(sys.argv[1:])
     machine = {
         "framework": options.framework,
         "versions": versions(options.framework),
         "quiet": all(len(each.window.excluded) <= BAD_SHARE * each.log.measure for each in accounts),
     }
-    found = report(accounts, chosen.name, seed, "bin/wardrop " + shlex.join(sys.argv[1:]), machine)
+    if groups.has_groups(up.network):
+        found = groups.report(accounts, chosen.name, seed, command, machine)
+        return found | {"elapsed_s": time.monotonic() - began}
+    found = report(accounts, chosen.name, seed, command, machine)
     for account, entry in zip(accounts, found["runs"], strict=True):
         baseline = accounts[0] if account is not accounts[0] else None
         if chosen.groups:
+            entry["users"] = told(account, chosen.groups)
             entry["verdicts"] = [*user_verdicts(account, chosen.groups, baseline), *verdicts(account, priced=False)]
         else:
             entry["verdicts"] = verdicts(account, baseline, account.log.policy in ITERATES)
@@ -383,6 +385,20 @@ def _account(
         give_back(*(Path(capture.file) for capture in up.captures))
     found["elapsed_s"] = time.monotonic() - began
     return found
+
+
+def _publish_groups(found: dict[str, Any], folder: Path | None) -> None:
+    """Show what a run with groups measured, and write its report where one is wanted."""
+    from experiments.pages.groups import summary, write
+    from experiments.result.groups import table
+
+    screen = console()
+    screen.print(table(found["groups"]))
+    screen.print(summary(found), highlight=False, markup=False)
+    if folder is not None:
+        write(found, folder)
+        give_back(*(folder / f"report.{kind}" for kind in ("json", "html", "csv")))
+        screen.print(f"report: {folder / 'report.html'} and {folder / 'report.json'}", highlight=False, markup=False)
 
 
 def _publish(found: dict[str, Any], folder: Path) -> None:

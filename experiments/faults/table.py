@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,21 @@ class _Done:
     end: float
 
 
+@dataclass(frozen=True)
+class Table:
+    """What was seen of rows that were run, on which datapath, and what part of the CPU time was stolen meanwhile."""
+
+    outcomes: tuple[Outcome, ...]
+    datapath: str
+    netem: bool
+    steal: float | None
+
+    def machine(self, framework: str, versions: Mapping[str, str]) -> dict[str, Any]:
+        """`machine` of the file, in the words of the result file (docs/reference/report.md)."""
+        told = {"datapath": self.datapath, "netem": self.netem, "framework": framework, "versions": dict(versions)}
+        return told | {"steal": self.steal}
+
+
 def chosen(names: Sequence[str]) -> tuple[Row, ...]:
     """The rows of these names, in the table's order; all without any.
 
@@ -68,7 +84,7 @@ def chosen(names: Sequence[str]) -> tuple[Row, ...]:
 
 def run(
     scenario: Scenario, rows: Sequence[Row], options: Options, seed: int, duration: float, say: Say = lambda _: None
-) -> list[Outcome]:
+) -> Table:
     """Run rows of the table.
 
     Parameters
@@ -90,19 +106,21 @@ def run(
             f"{scenario.name}: needed are a service on two servers or more, and a cable without which the "
             "network hangs together; abilene has both"
         )
-    found: list[Outcome] = []
+    found: list[Table] = []
     if HITLESS in rows:
         roomy_one = replace(scenario, network=roomy(network))
-        found += _run(roomy_one, WANDERING, (HITLESS,), options, seed, duration, say)
+        found.append(_run(roomy_one, WANDERING, (HITLESS,), options, seed, duration, say))
     rest = [row for row in rows if row is not HITLESS]
     if rest:
-        found += _run(scenario, "joint-distributed", rest, options, seed, OPEN_END_S, say)
-    return found
+        found.append(_run(scenario, "joint-distributed", rest, options, seed, OPEN_END_S, say))
+    outcomes = tuple(outcome for part in found for outcome in part.outcomes)
+    stolen = [part.steal for part in found if part.steal is not None]
+    return replace(found[0], outcomes=outcomes, steal=max(stolen, default=None))
 
 
 def _run(
     scenario: Scenario, policy: str, rows: Sequence[Row], options: Options, seed: int, length: float, say: Say
-) -> list[Outcome]:
+) -> Table:
     """Run rows on one network, one after the other, under one stream of packets."""
     done: list[_Done] = []
     say(f"network up: {scenario.name}")
@@ -117,7 +135,9 @@ def _run(
                 done.append(_Done(row, seen, start, time.time()))
                 time.sleep(DRAIN_S)
         packets = Packets.of(traffic)
-    return [_outcome(one, packets, machine) for one in done]
+    outcomes, plant = tuple(_outcome(one, packets, machine) for one in done), up.emulation.plant
+    stolen = [second.steal for second in machine.seconds]
+    return Table(outcomes, plant.datapath, plant.netem, float(np.mean(stolen)) if stolen else None)
 
 
 def _outcome(done: _Done, packets: Packets, machine: Watch) -> Outcome:

@@ -107,7 +107,12 @@ def spoken(route: str) -> str:
 
     >>> spoken("Denver>KansasCity>Chicago@east"), spoken("here@west"), spoken("a>b")
     ('east by KansasCity, Chicago', 'west at its own node', 'b')
+    >>> spoken("S>A{x,y} A>x{x} A>y{y}")
+    'a tree over A, x, y'
     """
+    if "{" in route:
+        reached = dict.fromkeys(copy.partition("{")[0].partition(">")[2] for copy in route.split())
+        return f"a tree over {', '.join(reached)}"
     way, _, server = route.partition("@")
     nodes = way.split(">")
     if way == "here":

@@ -38,6 +38,7 @@ class LinkFacts(Facts):
     dst: str
     capacity: float = Field(description="bit/s")
     propagation: float = Field(description="s")
+    fee: float = Field(description="currency a bit")
 
 
 class ServerFacts(Facts):
@@ -46,6 +47,7 @@ class ServerFacts(Facts):
     name: str
     node: str
     capacity: float = Field(description="work/s")
+    cost: float = Field(description="currency a work")
 
 
 class SessionFacts(BaseModel):
@@ -63,6 +65,9 @@ class SessionFacts(BaseModel):
     frame_bits: float = Field(description="mean bits of a packet")
     answers: float = Field(description="bits of answers a bit of requests")
     work: dict[str, float] = Field(description="by server: how often its price is paid")
+    request_work: float = Field(description="mean work of a request")
+    tokens: float = Field(description="that a request asks for")
+    klass: int = Field(description="priority class, 1 first")
 
 
 class PolicyFacts(Facts):
@@ -83,6 +88,7 @@ class NetworkFacts(BaseModel):
     servers: list[ServerFacts]
     sessions: list[SessionFacts]
     policies: list[PolicyFacts]
+    currency: str = Field(description="of prices in a market or of classes; empty where none was named")
     kept: float = Field(description="s that the history goes back")
 
 
@@ -94,6 +100,46 @@ class ResourceFacts(BaseModel):
     price: float | None = Field(description="marginal cost, s")
     delay: float | None = Field(default=None, description="by the model, s")
     age: float | None = Field(default=None, description="of the measurement, s")
+
+
+class CopyFacts(BaseModel):
+    """The copies of a packet of a group, on average."""
+
+    links: float = Field(description="that copies cross")
+    made: dict[str, float] = Field(description="by node: copies beyond those that come to it")
+
+
+class QuoteFacts(BaseModel):
+    """What a market says of a link (bits) or a server (works)."""
+
+    load: float = Field(description="cleared, a second")
+    price: float = Field(
+        description="fee and congestion of a link, cost and scarcity of a server; currency a bit or work"
+    )
+    rent: float = Field(description="currency/s")
+
+
+class MarketFacts(BaseModel):
+    """What a market says; null of what failed, and of sessions that are cut off."""
+
+    currency: str
+    age: int = Field(description="rounds since it was cleared")
+    prices: dict[str, float | None] = Field(description="locational price by session, currency a token")
+    shed: dict[str, float | None] = Field(description="by session: tokens/s that are not served")
+    short: list[str] = Field(description="sessions that must be served, and are not wholly")
+    links: list[QuoteFacts | None]
+    servers: list[QuoteFacts | None]
+
+
+class ClassFacts(BaseModel):
+    """What machines (links `src->dst`, then servers) publish: rows by machine, in them the first class first."""
+
+    machines: list[str]
+    load: list[list[float]] = Field(description="part of its time that each class takes")
+    wait: list[list[float]] = Field(description="s")
+    premium: list[list[float]] = Field(description="what each class pays above the last, currency a second of service")
+    base: list[float] = Field(description="what the last class pays, currency a second of service")
+    base_square: list[float] = Field(description="the same, currency a squared second of service")
 
 
 class DownFacts(BaseModel):
@@ -122,6 +168,16 @@ class TickFacts(BaseModel):
     delivered: dict[str, float | None] = Field(default={}, description="bit/s by session")
     decided: dict[str, list[tuple[str, float]]] = Field(description="by session: [route, weight]")
     realised: dict[str, list[tuple[str, float]]] = Field(description="by session: [route, share of its packets]")
+    lost_in_extraction: dict[str, float] = Field(
+        default={}, description="of multicast sessions: share of the decided flow that no tree took"
+    )
+    copies: dict[str, CopyFacts] = Field(default={}, description="of multicast sessions, by the decided trees")
+    market: MarketFacts | None = None
+    classes: ClassFacts | None = None
+    session_prices: dict[str, float | None] = Field(
+        default={}, description="currency a request, where classes are priced; null where a session is not on offer"
+    )
+    session_times: dict[str, float] = Field(default={}, description="s that a request takes, where classes are priced")
     gap: float | None = Field(description="to the optimum, certified; a ratio")
     objective: float | None = Field(description="mean delay by the model, s")
     optimum: float | None = Field(description="least mean delay by the model, s")
@@ -183,6 +239,9 @@ def facts_of(feed: Feed) -> NetworkFacts:
                 name: session.work / session.frame_bits * weight[name]
                 for name in (session.destinations if session.kind == "anycast" else ())
             },
+            request_work=session.work,
+            tokens=session.tokens,
+            klass=session.klass,
         )
         for session in network.sessions
     ]
@@ -201,6 +260,7 @@ def facts_of(feed: Feed) -> NetworkFacts:
         links=[LinkFacts.model_validate(link) for link in network.links],
         servers=[ServerFacts.model_validate(server) for server in network.servers],
         sessions=sessions,
+        currency=network.currency,
         policies=[PolicyFacts.model_validate(policy) for policy in POLICIES.values()],
         kept=KEPT_S,
     )

@@ -1,16 +1,12 @@
-"""The page of faults: a row each, with what was done, what must be seen, and every figure beside its bounds."""
+"""The page of faults, in the report's look: a row each, with what was done, what must be seen, and its figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from experiments.faults.rows import Outcome
-from experiments.pages.colours import stylesheet
-from experiments.pages.report import TEMPLATES
+from experiments.pages.report import rendered, told_of_machine
 
 
 def number(value: float | None) -> str:
@@ -18,6 +14,17 @@ def number(value: float | None) -> str:
     if value is None:
         return "never"
     return f"{value:,}" if isinstance(value, int) or value == int(value) else f"{value:.3g}"
+
+
+def findings(made: Mapping[str, Any], found: Sequence[Outcome]) -> list[str]:
+    """What came out, a sentence each."""
+    packets = sum(outcome.figures.get("packets") or 0 for outcome in found)
+    lost = sum(outcome.figures.get("lost") or 0 for outcome in found)
+    failed = [outcome.row.name for outcome in found if not outcome.passed]
+    lines = [f"{number(packets)} requests were sent meanwhile; {number(lost)} of them were lost."]
+    if failed:
+        lines.append(f"Not passed: {', '.join(failed)}.")
+    return lines + told_of_machine(made["machine"])
 
 
 def html(made: Mapping[str, Any], found: Sequence[Outcome]) -> str:
@@ -28,7 +35,6 @@ def html(made: Mapping[str, Any], found: Sequence[Outcome]) -> str:
     made : mapping
         The JSON file.
     """
-    env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     rows = [
         (
             outcome,
@@ -39,4 +45,4 @@ def html(made: Mapping[str, Any], found: Sequence[Outcome]) -> str:
         )
         for outcome in found
     ]
-    return env.get_template("faults.html").render(made=made, rows=rows, colours=Markup(stylesheet()))
+    return rendered("faults.html", made=made, rows=rows, findings=findings(made, found))

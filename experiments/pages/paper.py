@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """All of a paper: `paper` is its short name, `sources` says what each word in a column `source` means."""
+    """All of a paper: `paper` is its short name, `sources` says what each word in a column `source` means.
+
+    `command` makes it again, and `versions` are those of the programs that did.
+    """
 
     paper: str
     title: str
@@ -103,6 +106,8 @@ class Page:
     text: Sequence[str]
     sources: Mapping[str, str]
     sections: Sequence[Section]
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tables(self) -> list[Table]:
@@ -113,7 +118,8 @@ class Page:
     def as_json(self) -> dict[str, Any]:
         """All numbers of the page."""
         tables = {table.name: table.as_json() for table in self.tables}
-        return {"schema": "wardrop-paper-1", "paper": self.paper, "sources": dict(self.sources), "tables": tables}
+        made = {"schema": "wardrop-paper-1", "paper": self.paper, "command": self.command}
+        return made | {"versions": dict(self.versions), "sources": dict(self.sources), "tables": tables}
 
 
 def prepare(folder: Path) -> None:

@@ -42,11 +42,15 @@ def write(report: dict[str, Any], folder: Path) -> None:
         When the report does not fit its schema; nothing is written then.
     """
     schema.check(report)
-    page = html(report)
+    put(report, folder, html(report), as_csv(report))
+
+
+def put(report: dict[str, Any], folder: Path, page: str, rows: str) -> None:
+    """Write a report that was checked into a folder, with its page and its rows."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     (folder / "report.html").write_text(page)
-    (folder / "report.csv").write_text(as_csv(report))
+    (folder / "report.csv").write_text(rows)
 
 
 def summary(report: Part) -> str:
@@ -64,11 +68,12 @@ def summary(report: Part) -> str:
         share = with_interval(headline.as_json())
         lines.append(f"{runs[-1]['policy']} takes {share} of the mean delay of {runs[0]['policy']}.")
     lines += findings(report)
-    lines += [_objection(verdict, run) for run in runs for verdict in run["verdicts"] if verdict["verdict"] != "met"]
+    lines += [objection(verdict, run) for run in runs for verdict in run["verdicts"] if verdict["verdict"] != "met"]
     return "\n".join(lines)
 
 
-def _objection(verdict: Part, run: Part) -> str:
+def objection(verdict: Part, run: Part) -> str:
+    """What a verdict that is not met rests on, and what would have been accepted."""
     about = f" ({verdict['note']})" if verdict["note"] else ""
     told = f"  {verdict['verdict']}: {verdict['name']}, {run['policy']}: {found(verdict)}"
     return f"{told}; accepted: {wanted(verdict)}{about}"
@@ -86,8 +91,12 @@ def findings(report: Part) -> list[str]:
     if said:
         lines.append(f"Verdicts: {', '.join(f'{said.count(word)} {word}' for word in SYMBOLS if word in said)}.")
     lines += [_told(stream, run) for run in runs for stream in run.get("background", [])]
-    if not machine["netem"]:
-        lines.append(f"{NO_NETEM[0].upper()}{NO_NETEM[1:]}.")
+    return lines + told_of_machine(machine)
+
+
+def told_of_machine(machine: Part) -> list[str]:
+    """What readers of any figure must know about the machine that it was measured on."""
+    lines = [] if machine["netem"] else [f"{NO_NETEM[0].upper()}{NO_NETEM[1:]}."]
     if not machine.get("quiet", True):
         lines.append("The machine was not quiet, even after repetitions: do not rely on these delays.")
     return lines
@@ -162,6 +171,20 @@ def headline_ratio(report: Part) -> Estimate | None:
 
 def html(report: Part) -> str:
     """The page, as a string."""
+    return rendered(
+        "report.html",
+        report=report,
+        runs=report["runs"],
+        rows=comparison(report),
+        headline=headline_ratio(report),
+        findings=findings(report),
+        pairs=list(zip(report["runs"], _pictures(report), strict=True)),
+        longest=max((run["objective"]["mean_delay_s"]["value"] or 0.0 for run in report["runs"]), default=0.0),
+    )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A page in the look of the report, with what people read in place of numbers as its filters."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -180,20 +203,14 @@ def html(report: Part) -> str:
         "found": found,
         "busiest": lambda links: sorted(links, key=lambda link: -(link["utilization"] or 0.0)),
     }
-    shown = environment.get_template("report.html").render(
-        report=report,
-        runs=report["runs"],
-        rows=comparison(report),
-        headline=headline_ratio(report),
-        findings=findings(report),
-        difference=difference,
-        pairs=list(zip(report["runs"], _pictures(report), strict=True)),
-        longest=max((run["objective"]["mean_delay_s"]["value"] or 0.0 for run in report["runs"]), default=0.0),
-        symbols=SYMBOLS,
-        unknown=UNKNOWN,
-        no_netem=NO_NETEM,
-        colours=Markup(stylesheet()),
-    )
+    environment.globals |= {
+        "difference": difference,
+        "symbols": SYMBOLS,
+        "unknown": UNKNOWN,
+        "no_netem": NO_NETEM,
+        "colours": Markup(stylesheet()),
+    }
+    shown = environment.get_template(template).render(**values)
     return "\n".join(line.rstrip() for line in shown.split("\n")) + "\n"
 
 

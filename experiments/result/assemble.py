@@ -232,7 +232,7 @@ class Account:
             "wait_s": self._link_wait(index).as_json(),
             "predicted_wait_s": _number(predicted.wait.value),
             "model_wait_s": self._model_wait(index, load.value),
-            "price": self._price("links", index),
+            "price": self.price("links", index),
         }
 
     def _link_wait(self, index: int) -> Estimate:
@@ -259,7 +259,7 @@ class Account:
             "wait_s": figures.wait.as_json(),
             "predicted_wait_s": _number(predicted.wait.value),
             "model_wait_s": self._model_wait(len(self.network.links) + index, figures.load.value),
-            "price": self._price("servers", index),
+            "price": self.price("servers", index),
         }
 
     def _model_wait(self, resource: int, load: float) -> float | None:
@@ -270,7 +270,7 @@ class Account:
         loads[resource] = load
         return _number(float(laws.delay(loads)[resource] - empty))
 
-    def _price(self, kind: str, index: int) -> float | None:
+    def price(self, kind: str, index: int) -> float | None:
         prices = [record[kind][index]["price"] for record in self.records]
         known = [price for price in prices if price is not None]
         return float(np.mean(known)) if known else None
@@ -316,7 +316,14 @@ def binomial_error(weight: float, flows: int) -> float:
 def report(
     accounts: Sequence[Account], scenario: str, seed: int, command: str, machine: dict[str, Any]
 ) -> dict[str, Any]:
-    """The result file's content, without verdicts (`experiments.result.verdicts` adds them).
+    """The result file's content, without verdicts (`experiments.result.verdicts` adds them); raises as `head`."""
+    return head(accounts, scenario, seed, command, machine) | {"runs": [account.run() for account in accounts]}
+
+
+def head(
+    accounts: Sequence[Account], scenario: str, seed: int, command: str, machine: dict[str, Any]
+) -> dict[str, Any]:
+    """What a result file says of the circumstances.
 
     Raises
     ------
@@ -341,7 +348,6 @@ def report(
             "excluded_s": float(sum(len(account.window.excluded) for account in accounts)),
         },
         "topology": schema.topology(first.network),
-        "runs": [account.run() for account in accounts],
     }
 
 

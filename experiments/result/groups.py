@@ -14,13 +14,16 @@ measured is the decision itself: where its trees make copies, and how many. Besi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from experiments.result.assemble import Account
+from experiments.result.assemble import Account, head
+from experiments.result.estimate import Estimate, mean
+from experiments.result.verdicts import count, entry
 from pricing.joint.feasible import least_top_utilization
 from pricing.multicast.epochs import DISTANCE
 from pricing.multicast.region import largest_scale, relays_of, tree_choices, unicast_choices
@@ -69,12 +72,17 @@ class Received:
     sent: int
     received: int
     duplicated: int
-    delay: float
+    delay: Estimate
 
     @property
     def lost(self) -> int:
         """Packets that did not arrive."""
         return self.sent - self.received
+
+    def as_json(self) -> dict[str, Any]:
+        """An entry of `groups[].destinations`."""
+        told = {name: getattr(self, name) for name in ("session", "destination", "sent", "received", "lost")}
+        return told | {"duplicated": self.duplicated, "delay_s": self.delay.as_json()}
 
 
 def has_groups(network: Network) -> bool:
@@ -112,11 +120,10 @@ def received(account: Account) -> list[Received]:
 
 
 def _received(account: Account, end: Arrivals) -> Received:
-    inside = account.window.holds(np.rint(end.sent * SECOND).astype(np.int64))
-    often, took = end.times[inside], (end.left - end.sent)[inside]
-    took = took[np.isfinite(took)]
-    once = int((often > 0).sum())
-    delay = float(took.mean()) if took.size else 0.0
+    moments = np.rint(end.sent * SECOND).astype(np.int64)
+    inside = account.window.holds(moments)
+    often, took = end.times[inside], (end.left - end.sent)[account.window.quiet(moments)]
+    once, delay = int((often > 0).sum()), mean(took[np.isfinite(took)])
     return Received(end.session, end.destination, len(often), once, int(often.sum()) - once, delay)
 
 
@@ -154,30 +161,49 @@ def run(account: Account) -> dict[str, Any]:
     offered = np.array([_offered(account, session) for session in network.sessions])
     decided = problem_of(network).loads(account.allocation, offered)[: len(network.links)]
     measured = account.loads.mean(axis=0)
+    loads = [account.link_load(index) for index in range(len(network.links))]
     busy = np.maximum(decided, measured) >= USED * problem_of(network).capacity[: len(network.links)]
     with np.errstate(divide="ignore", invalid="ignore"):
         off = np.where(busy, np.abs(measured / decided - 1), 0.0)
     ends = received(account)
+    owed = f"of {sum(end.sent for end in ends)} that destinations were owed in the time measured"
     lost = [record["lost_in_extraction"] for record in account.records]
     return {
         "policy": policy,
         "duration_s": account.log.measure,
         "offered_bps": {session.name: rate for session, rate in zip(network.sessions, offered.tolist(), strict=True)},
         "bound": bound(network, policy),
-        "destinations": [{**vars(end), "lost": end.lost} for end in ends],
+        "destinations": [end.as_json() for end in ends],
         "cost_bps": {"measured": float(measured.sum()), "decided": float(decided.sum())},
-        "links": [
-            {"src": link.src, "dst": link.dst, "capacity_bps": link.capacity, "load_bps": x, "decided_bps": y}
-            for link, x, y in zip(network.links, measured.tolist(), decided.tolist(), strict=True)
+        "trees": [
+            {"session": name, "route": route, "decided": min(weight, 1.0)}
+            for name, split in account.decided.items()
+            for route, weight in sorted(split.items(), key=lambda pair: -pair[1])
         ],
-        "copies": {"measured": float(measured.sum() / offered.sum()), "decided": float(decided.sum() / offered.sum())},
+        "links": [
+            {
+                "src": link.src,
+                "dst": link.dst,
+                "capacity_bps": link.capacity,
+                "load_bps": load.as_json(),
+                "decided_bps": decided_load,
+                "utilization": load.value / link.capacity,
+                "price": account.price("links", index),
+            }
+            for index, (link, load, decided_load) in enumerate(zip(network.links, loads, decided.tolist(), strict=True))
+        ],
+        "copies": {
+            "measured": mean(account.loads.sum(axis=1) / offered.sum()).as_json(),
+            "decided": float(decided.sum() / offered.sum()),
+        },
         "lost_in_extraction": float(np.mean([max(each.values(), default=0.0) for each in lost] or [0.0])),
         "excluded_s": float(len(account.window.excluded)),
         "failed_ticks": sum(record["error"] is not None for record in account.records),
+        "steal": float(np.mean([second.steal for second in account.log.seconds] or [0.0])),
         "verdicts": [
-            _verdict("packets lost", sum(end.lost for end in ends), 0),
-            _verdict("packets duplicated", sum(end.duplicated for end in ends), 0),
-            _verdict("load of a link off the decided", float(off.max()), TOLERANCE),
+            count("packets lost", sum(end.lost for end in ends), owed),
+            count("packets duplicated", sum(end.duplicated for end in ends), owed),
+            _farthest(account, decided, off),
         ],
     }
 
@@ -189,14 +215,34 @@ def _offered(account: Account, session: Session) -> float:
     return float((sent["size"][inside].astype(float) * 8 + FRAME_OVERHEAD_BITS).sum() / account.window.duration)
 
 
-def _verdict(name: str, measured: float, limit: float) -> dict[str, Any]:
-    return {"name": name, "measured": measured, "limit": limit, "verdict": "met" if measured <= limit else "not met"}
+def _farthest(account: Account, decided: FloatArray, off: FloatArray) -> dict[str, Any]:
+    """The verdict on the link whose load is farthest from the decided."""
+    place, tolerance = int(off.argmax()), TOLERANCE
+    link, load, says = account.network.links[place], account.link_load(place), float(decided[place])
+    share = Estimate(float(off[place]), load.ci95 / says if says > 0 else np.inf, load.n)
+    note = f"{link}, the farthest off of those above {USED:.0%} of their capacity"
+    return entry(
+        "load of a link off the decided",
+        share,
+        tolerance,
+        None,
+        "met" if off[place] <= tolerance else "not met",
+        note,
+        "ratio",
+    )
+
+
+def report(
+    accounts: Sequence[Account], scenario: str, seed: int, command: str, machine: dict[str, Any]
+) -> dict[str, Any]:
+    """The result file's content for a network with groups: `groups` in place of `runs`."""
+    return head(accounts, scenario, seed, command, machine) | {"groups": [run(account) for account in accounts]}
 
 
 def _delay(ends: list[dict[str, Any]]) -> float:
     """Mean delay of a copy, s."""
     copies = sum(end["received"] for end in ends)
-    return sum(end["delay"] * end["received"] for end in ends) / copies if copies else 0.0
+    return sum((end["delay_s"]["value"] or 0.0) * end["received"] for end in ends) / copies if copies else 0.0
 
 
 def table(runs: list[dict[str, Any]]) -> Table:
@@ -215,7 +261,7 @@ def table(runs: list[dict[str, Any]]) -> Table:
             f"{load['measured']:.1%}",
             f"{each['cost_bps']['measured'] / 1e6:.3f}",
             f"{1e3 * _delay(ends):.2f} ms",
-            f"{each['copies']['measured']:.3f}",
+            f"{each['copies']['measured']['value']:.3f}",
             f"{each['copies']['decided']:.3f}",
             f"{each['lost_in_extraction']:.1%}",
         )

@@ -73,6 +73,45 @@ def welfare(account: Account, groups: Sequence[Group]) -> Estimate:
     return Estimate(total, float(np.sqrt(variance)), count)
 
 
+def told(account: Account, groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """`users` of a run: what each sent, in which of its options, and what it was worth after its delays' cost."""
+    requests, network, found = account.requests, account.network, []
+    inside, quiet = account.window.holds(requests.sent), account.window.quiet(requests.sent)
+    records, duration = account.records, account.window.duration
+    for group in groups:
+        options = {name: network.session_index[name] for name in group.options}
+        mine = np.isin(requests.session, list(options.values()))
+        rate = int((inside & mine).sum()) / duration
+        back = (requests.answered - requests.sent)[quiet & mine & (requests.answered > 0)]
+        delay, worth = mean(back / SECOND), float(value_of(group.user.value).value(rate))
+        lost = group.user.delay_cost * rate * delay.value if rate else 0.0
+        found.append(
+            {
+                "name": group.name,
+                "requests_per_s": rate,
+                "delay_s": delay.as_json(),
+                "value_per_s": worth if np.isfinite(worth) else None,
+                "welfare_per_s": worth - lost if np.isfinite(worth - lost) else None,
+                "options": [
+                    {
+                        "session": name,
+                        "requests_per_s": int((inside & (requests.session == index)).sum()) / duration,
+                        "price": _average(records, "session_prices", name),
+                        "time_s": _average(records, "session_times", name),
+                    }
+                    for name, index in options.items()
+                ],
+            }
+        )
+    return found
+
+
+def _average(records: Sequence[dict[str, Any]], field: str, session: str) -> float | None:
+    """Mean over ticks of what was published for a session; None where it was never on offer."""
+    seen = [record[field][session] for record in records if record.get(field, {}).get(session) is not None]
+    return float(np.mean(seen)) if seen else None
+
+
 def _welfare(account: Account, groups: Sequence[Group], first: Account | None) -> list[dict[str, Any]]:
     got = welfare(account, groups)
     best = optimum(economy_of(account.network, groups), starts=STARTS)

@@ -98,7 +98,7 @@ def entry(
     }
 
 
-def _count(name: str, value: int, note: str) -> dict[str, Any]:
+def count(name: str, value: int, note: str) -> dict[str, Any]:
     """Something that must not happen at all."""
     return entry(name, Estimate(value, 0.0, 1), 0, 0, "met" if value == 0 else "not met", note, "packets")
 
@@ -205,9 +205,9 @@ def _whole(account: Account) -> list[dict[str, Any]]:
     sent = f"of {sum(session.sent for session in sessions)} requests in the time measured"
     lost, twice = sum(session.lost for session in sessions), sum(session.duplicated for session in sessions)
     return [
-        _count("requests lost", lost, sent),
-        _count("requests duplicated", twice, sent),
-        _count("losses unaccounted for", account.losses["unaccounted"], "requests and answers of the whole phase"),
+        count("requests lost", lost, sent),
+        count("requests duplicated", twice, sent),
+        count("losses unaccounted for", account.losses["unaccounted"], "requests and answers of the whole phase"),
     ]
 
 

@@ -18,6 +18,7 @@ from real_prometheus import CONFIGURATION, Prometheus, needed, scraping, until
 from controller import tick
 from controller.measure import Measured
 from controller.metrics import METRICS, Declared, Exporter
+from pricing.network import Session
 from pricing.outage import NOTHING, Outage
 from pricing.policy import POLICIES
 from pricing.priority.publish import published
@@ -28,6 +29,10 @@ pytestmark = needed
 
 SQUARE = small.network(
     [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")], {"east": "c", "west": "d"}, ["a", "b"], flows=30
+)
+SQUARE = replace(
+    SQUARE,
+    sessions=(*SQUARE.sessions, Session("cast", "a", "multicast", ("c", "d"), 1e5, flows=30, group="239.0.0.1")),
 )
 CUT = Outage(frozenset({("a", "d"), ("d", "a")}), frozenset())
 SENDER = {"host": "h-a", "sent": 40, "answers": 39, "errors": 1, "late_p99_s": 1e-4}
@@ -84,6 +89,7 @@ def line(outage: Outage, policy: str) -> dict[str, Any]:
         "members": {SQUARE.sessions[0].name: ["c", "d"]},
         "reports": {"v3": 3},
         "reports_refused": {"malformed": 1},
+        "lost_in_extraction": {"cast": 0.003},
     }
 
 
@@ -139,6 +145,7 @@ def bound(metric: Declared) -> int:
         "kind": 3,
         "message": 4,
         "class": 2,
+        "node": len(SQUARE.nodes),
         "host": len(small.plant(SQUARE).hosts),
     }  # a square has two ways to each server
     return int(np.prod([(things | routes)[label] for label in metric.labels]))

@@ -11,9 +11,15 @@ from typing import Any
 import numpy as np
 from synthetic import network, record
 
+from controller import tick
+from controller.fabric import Fabric
+from controller.plant import plant_from_json
 from experiments.observing.feed import Feed
 from experiments.observing.server import PageServer
 from pricing.errors import WardropError
+from pricing.network import Network
+from pricing.policy import get_policy
+from topologies.plant import plan
 
 START = 1_700_000_000.0
 
@@ -80,6 +86,25 @@ class MadeUpRun:
         self.feed.say(
             f"{'Healed' if works else 'Failed'}: {thing if isinstance(thing, str) else '-'.join(sorted(thing))}"
         )
+
+
+def decided(network: Network, policy: str, ticks: int) -> Feed:
+    """What a policy decides on a network at its nominal rates, tick after tick, as those who observe get it."""
+    fabric = Fabric(network, plant_from_json(plan(network).to_json(), network), 64)
+    feed = Feed(network, f"{network.name}, by the model")
+    state = tick.first_state(fabric, get_policy(policy))
+    for number in range(ticks):
+        state = tick.acknowledged(state, tick.plan(fabric, state))
+        line = tick.describe(fabric, state) | {"tick": number, "time": START + number, **tick.NO_VERDICT}
+        feed.add(line | {"tick_s": 0.01, "rules_changed": 0, "error": None}, policy, float(number), 0.0)
+    return feed
+
+
+@contextmanager
+def page_of(feed: Feed) -> Iterator[str]:
+    """The address of a feed's page."""
+    with PageServer(feed, "127.0.0.1:0") as server:
+        yield server.url
 
 
 @contextmanager

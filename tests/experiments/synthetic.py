@@ -10,6 +10,10 @@ import numpy as np
 
 from experiments.result import schema
 from pricing.network import Link, Network, Node, Route, Server, Session
+from pricing.policy import get_policy
+from pricing.problem import problem_of
+from pricing.values import Loads
+from topologies.scenario import load
 
 PLACES = {
     "Seattle": (47.6, -122.3),
@@ -135,6 +139,59 @@ def report(ticks: int = 90) -> dict[str, Any]:
         "topology": schema.topology(net),
         "runs": runs,
     }
+
+
+def groups_report() -> dict[str, Any]:
+    """A result file's content of two policies on a network with a group, whose packets did what was decided."""
+    made, net = report(20), load("butterfly-group").network
+    runs = []
+    for policy in ("edspa", "joint"):
+        nothing = Loads(np.zeros(len(net.links)), np.zeros(0), problem_of(net).rates)
+        allocation = get_policy(policy).decide(net, nothing, None).allocation
+        loads = problem_of(net).loads(allocation)
+        ends = [{"session": each.name, "destination": node} for each in net.sessions for node in each.destinations]
+        counts = {"sent": 9065, "received": 9065 - (policy == "edspa"), "lost": int(policy == "edspa"), "duplicated": 0}
+        copies = float(loads.sum() / problem_of(net).rates.sum())
+        runs.append(
+            {
+                "policy": policy,
+                "duration_s": 20.0,
+                "offered_bps": {each.name: each.rate for each in net.sessions},
+                "bound": 1.0 if policy == "edspa" else 1.08,
+                "cost_bps": {"measured": float(loads.sum()), "decided": float(loads.sum())},
+                "copies": {"measured": _estimate(copies, 0.002, 30), "decided": copies},
+                "destinations": [end | counts | {"delay_s": _estimate(0.0123, 0.03, 9065)} for end in ends],
+                "trees": [
+                    {"session": route.session, "route": str(route), "decided": weight} for route, weight in allocation
+                ],
+                "links": [
+                    {"src": link.src, "dst": link.dst, "capacity_bps": link.capacity, "decided_bps": load}
+                    | {"load_bps": _estimate(load, 0.01, 30), "utilization": load / link.capacity, "price": 0.004}
+                    for link, load in zip(net.links, loads.tolist(), strict=True)
+                ],
+                "lost_in_extraction": 0.003,
+                "excluded_s": 1.0,
+                "failed_ticks": 0,
+                "steal": 0.01,
+                "verdicts": _verdicts(0.0123, 9065)[3:4],
+            }
+        )
+    return {key: value for key, value in made.items() if key != "runs"} | {
+        "scenario": net.name,
+        "command": "bin/wardrop validate butterfly-group --policy edspa,joint --out out",
+        "topology": schema.topology(net),
+        "groups": runs,
+    }
+
+
+def users() -> list[dict[str, Any]]:
+    """`users` of a run: one that chooses between two options."""
+    options = [
+        {"session": f"many.left.{klass}", "requests_per_s": 40.0 / klass, "price": 1.5 / klass, "time_s": 0.004 * klass}
+        for klass in (1, 2)
+    ]
+    told = {"name": "many", "value_per_s": 410.0, "welfare_per_s": 377.0, "requests_per_s": 60.0}
+    return [told | {"delay_s": _estimate(0.0051, 0.03, 1200), "options": options}]
 
 
 def _estimate(value: float, share: float, n: int) -> dict[str, Any]:

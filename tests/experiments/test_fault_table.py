@@ -21,7 +21,7 @@ from experiments.faults.between import Counting, Refusing, Silent, raised, still
 from experiments.faults.hitless import Label, mixed, roomy
 from experiments.faults.packets import Packets
 from experiments.faults.rows import Figure, Outcome
-from experiments.faults.table import ROWS, WANDERING, chosen, described, run
+from experiments.faults.table import ROWS, WANDERING, Table, chosen, described, run
 from experiments.pages.faults import html, number
 from experiments.running.campaign import Options
 from pricing.errors import WardropError
@@ -65,7 +65,8 @@ def test_the_documentation_has_every_row_and_figure() -> None:
 
 def test_the_file_and_the_page_have_every_row() -> None:
     found = [outcome("link"), outcome("hitless", lost=3)]
-    made = as_json("abilene", 1, found) | {"versions": {}}
+    machine = Table(tuple(found), "user", False, 0.01).machine("os-ken", {"python": "3.11.2"})
+    made = as_json("abilene", 1, found, machine)
     assert [(entry["name"], entry["passed"]) for entry in made["faults"]] == [("link", True), ("hitless", False)]
     assert made["faults"][1]["figures"].keys() == {figure.name for figure in ROWS["hitless"].figures}
     documented = {line.split("`")[1] for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")}
@@ -73,6 +74,7 @@ def test_the_file_and_the_page_have_every_row() -> None:
     page = html(made, found)
     assert "1 of 2 passed" in page
     assert "3 ✗" in page
+    assert all(words in page for words in ("python 3.11.2", "no netem", "Not passed: hitless", made["command"]))
     show(found)
     assert [number(value) for value in (None, 1200, 0.0123, 5.0)] == ["never", "1,200", "0.0123", "5.0"]
 

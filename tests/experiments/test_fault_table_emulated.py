@@ -43,7 +43,7 @@ def outcomes() -> dict[str, Outcome]:
     scenario = Scenario("ring", "", "", RING, Control(TICK_S, 128), Path("ring.yaml"))
     options = Options(metrics="127.0.0.1:19466", wait=300.0)
     rows = [row for row in chosen([]) if row.name not in ELSEWHERE]
-    return {outcome.row.name: outcome for outcome in run(scenario, rows, options, 1, LENGTH_S)}
+    return {outcome.row.name: outcome for outcome in run(scenario, rows, options, 1, LENGTH_S).outcomes}
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ELSEWHERE])

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from synthetic import network, report
+from synthetic import groups_report, network, report, users
 
+from experiments.pages import groups
 from experiments.pages.colours import COLOURS
 from experiments.pages.report import NO_NETEM, headline_ratio, html, summary, table, write
 from experiments.result import schema
@@ -112,6 +113,35 @@ def test_the_page_is_sound_and_needs_nothing_from_outside(page: str) -> None:
     assert "@import" not in page
     assert sum(tag == "svg" for tag, _ in found) == 2 * 6 + 8
     assert all(attributes.get("aria-label") for tag, attributes in found if tag == "svg")
+
+
+def test_a_run_with_groups_shows_copies_trees_and_each_destinations_loss(tmp_path: Path) -> None:
+    made = groups_report()
+    groups.write(made, tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text()) == made
+    page = (tmp_path / "report.html").read_text()
+    assert sum(tag == "svg" for tag, _ in elements(page)) == len(made["groups"])
+    for run in made["groups"]:
+        assert f">{run['copies']['measured']['value']:.3f} ± " in page
+        assert all(end["destination"] in page for end in run["destinations"])
+    assert "0.011 %" in page, "one of 9,065 is lost at each destination"
+    assert "LeftSink, RightSink}" in page, "a copy that owes both"
+    assert made["command"] in page
+    assert "2 of 18,130 packets owed were lost" in groups.summary(made)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
+    lost = {row["name"]: row["measured"] for row in rows if (row["what"], row["policy"]) == ("lost", "edspa")}
+    assert lost == {"to-both at LeftSink": "1", "to-both at RightSink": "1"}
+
+
+def test_users_are_told_where_they_chose(made: dict[str, Any]) -> None:
+    chosen = small(made)
+    chosen["runs"][0]["users"] = users()
+    schema.check(chosen)
+    page = html(chosen)
+    elements(page)
+    assert all(option["session"] in page for option in users()[0]["options"])
+    assert ">377<" in page
+    assert "<h2>Users</h2>" not in html(small(made))
 
 
 def test_pictures_take_every_colour_from_the_style(page: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from synthetic import report
+from synthetic import groups_report, report
 
 from experiments.result import schema
 from pricing.errors import WardropError
@@ -19,8 +19,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "report.md"
 
 
 def fields(node: dict[str, Any], path: str) -> Iterator[str]:
-    """Paths of all properties below a schema node; estimates are documented once, under their own name."""
-    if node.get("$ref") == "#/$defs/estimate":
+    """Paths of all properties below a schema node; estimates and verdicts are documented once."""
+    if node.get("$ref") == "#/$defs/estimate" or (path == "groups[].verdicts[]"):
         return
     if "$ref" in node:
         node = schema.schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
@@ -66,6 +66,14 @@ def test_a_report_is_accepted_before_and_after_it_was_a_file() -> None:
     made = report()
     schema.check(made)
     schema.check(json.loads(json.dumps(made, allow_nan=False)))
+
+
+def test_a_file_has_runs_or_groups() -> None:
+    made = groups_report()
+    schema.check(made)
+    for wrong in (made | {"runs": report()["runs"]}, {key: made[key] for key in made if key != "groups"}):
+        with pytest.raises(WardropError, match=r"'runs' is a required property|False schema does not allow"):
+            schema.check(wrong)
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -1,7 +1,8 @@
 // The map: each direction of a cable a curve of its own, its width the load, its colour utilization or price.
 
 import { select, zoom, zoomIdentity } from "./vendor/d3.js";
-import { hue, ms, route, share } from "./words.js";
+import { made, shade } from "./copies.js";
+import { hue, ms, owed, route, share } from "./words.js";
 
 const BEND = 0.09; // how far a link bends to one side, as a share of its length: both directions are seen
 const MARGIN = { x: 62, top: 30, bottom: 44 };
@@ -101,6 +102,7 @@ export class NetworkMap {
       .attr("r", nodes.length > MANY ? 3 : 5)
       .on("click", (event, node) => choose("node", node.name)(event));
     this.nodes.append("title").text((node) => node.name);
+    this.copiers = group("copiers");
     this.labels = this.nodes.append("text").attr("class", "name");
     this.labels.append("tspan").text((node) => node.name);
     this.labels
@@ -228,23 +230,33 @@ export class NetworkMap {
     return [(ax + bx) / 2, (ay + by) / 2];
   }
 
-  // The routes of the selected session, each link in its server's colour, as wide as its share.
+  // The routes of the selected session: each link in its server's colour, as wide as its share; the copies on the links
+  // of trees in the colour of the destinations that they owe, which stand beside it.
   light(tick, selected) {
     const session = selected?.kind === "session" ? selected.key : null;
-    const carried = new Map(); // link -> server -> share
+    const carried = new Map(); // link -> server, or what a copy owes -> {weight, colour, label}
+    const copiers = new Map(); // node -> the most copies that are made there of one packet
     for (const [text, weight] of session ? (tick.decided[session] ?? []) : []) {
-      const { links, server } = route(text);
-      for (const link of links) {
+      const { links, server, copies } = route(text);
+      const known = this.store.session.get(session);
+      links.forEach((link, place) => {
+        const owes = copies?.[place].owes;
+        const kind = owes ? owes.join(",") : (server ?? "");
         const shares = carried.get(link) ?? new Map();
-        carried.set(link, shares.set(server, weight + (shares.get(server) ?? 0)));
-      }
+        const colour = owes ? hue(shade(known, owes)) : server == null ? "var(--hue0)" : hue(this.store.serverIndex.get(server));
+        const label = owes ? owed(owes, known.destinations.length) : "";
+        carried.set(link, shares.set(kind, { colour, label, weight: weight + (shares.get(kind)?.weight ?? 0) }));
+      });
+      for (const { at, delivers, onto } of copies ? made(known, copies) : [])
+        copiers.set(at, Math.max(onto.length + delivers, copiers.get(at) ?? 0));
     }
     const strands = [...carried].flatMap(([link, shares]) =>
-      [...shares].map(([server, weight], index) => ({
-        key: `${link}@${server ?? ""}`, link, server, weight, index, count: shares.size,
-        sum: [...shares.values()].reduce((total, each) => total + each),
+      [...shares].map(([kind, { weight, colour, label }], index) => ({
+        key: `${link}@${kind}`, link, weight, colour, label, index, count: shares.size,
+        sum: [...shares.values()].reduce((total, each) => total + each.weight, 0),
       })),
     );
+    this.copying(copiers);
     this.svg.classed("lighting", session !== null);
     this.links.classed("selected", (link) => selected?.kind === "link" && selected.key === link.key);
     this.nodes.classed("selected", (node) => {
@@ -252,6 +264,8 @@ export class NetworkMap {
       if (selected?.kind === "server") return node.servers.some((server) => server.name === selected.key);
       return selected?.kind === "node" && selected.key === node.name;
     });
+    const group = session && this.store.session.get(session).kind === "multicast" ? this.store.session.get(session).destinations : [];
+    this.nodes.classed("owed", (node) => group.includes(node.name));
     const lines = this.lit.selectAll("g").data(strands, (each) => each.key);
     const fresh = lines.enter().append("g");
     fresh.append("path");
@@ -261,7 +275,7 @@ export class NetworkMap {
     all
       .select("path")
       .attr("d", (each) => this.curves.get(each.link).path)
-      .style("stroke", (each) => (each.server == null ? "var(--hue0)" : hue(this.store.serverIndex.get(each.server))))
+      .style("stroke", (each) => each.colour)
       .style("stroke-width", (each) => 2 + 8 * each.sum)
       .style("stroke-dasharray", (each) => `10 ${DASH * each.count - 10}`)
       .style("--from", (each) => `${-DASH * each.index}px`)
@@ -270,7 +284,24 @@ export class NetworkMap {
     all
       .select("text")
       .attr("transform", (each) => `translate(${this.curves.get(each.link).label})`)
-      .text((each) => (each.index ? "" : share(each.sum)));
+      .attr("dy", (each) => (each.label ? `${1.1 * each.index}em` : 0))
+      .text((each) => (each.label ? `${each.label} ${share(each.weight)}` : each.index ? "" : share(each.sum)));
+  }
+
+  // Marks where one packet becomes several: node -> how many.
+  copying(copiers) {
+    const marks = this.copiers
+      .selectAll("g")
+      .data([...copiers], ([name]) => name)
+      .join((enter) => {
+        const mark = enter.append("g");
+        mark.append("path").attr("d", "M0 -11L11 0L0 11L-11 0Z");
+        mark.append("text").attr("dy", "0.35em");
+        return mark;
+      })
+      .attr("data-copies", ([name]) => name)
+      .attr("transform", ([name]) => `translate(${this.at.get(name)})`);
+    marks.select("text").text(([, count]) => count);
   }
 }
 

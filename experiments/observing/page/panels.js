@@ -1,13 +1,13 @@
 // Lists of servers, sessions, links and events, and all that is known of what is selected.
 
 import { select } from "./vendor/d3.js";
-import { step, UTILIZATION } from "./map.js";
+import { busiest, classesAt, location, PARTS, perMillion, quoted } from "./economy.js";
+import { bar, chip, classTable, duplications, element, fill, resource, stacked, table } from "./pieces.js";
 import { clock, hue, mbit, ms, route, share } from "./words.js";
 
 const SHOWN = 24; // links in the list
 const TOLD = 40; // events in the list
 
-const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 const same = (one, other) => one?.kind === other?.kind && one?.key === other?.key;
 
 export class Panels {
@@ -18,12 +18,15 @@ export class Panels {
     this.find.addEventListener("input", () => actions.redraw());
     this.detail = document.getElementById("detail");
     this.subject = null;
+    document.querySelector("#locations .legend").append(...PARTS.flatMap(([part, kind]) => [element("i", kind), `${part} `]));
   }
 
   show(tick, place, selected) {
     this.servers(tick, selected);
     this.sessions(tick, selected);
     this.links(tick, selected);
+    this.locations(tick, selected);
+    this.classes(tick);
     this.events(place);
     this.details(tick, selected);
   }
@@ -114,6 +117,30 @@ export class Panels {
     document.getElementById("more").textContent = rest > 0 ? `${rest} less loaded ones are not shown` : "";
   }
 
+  // What a market charges each session, in its parts.
+  locations(tick, selected) {
+    document.getElementById("locations").hidden = !tick.market;
+    if (!tick.market) return;
+    const { currency, age } = tick.market;
+    document.getElementById("locations-of").textContent = `${currency} a million tokens; cleared ${age ? `${age} rounds ago` : "now"}`;
+    const items = this.store.network.sessions.map(({ name }) => ({ key: name, found: location(this.store, tick, name, route) })).filter((item) => item.found);
+    const dearest = Math.max(...items.map((item) => item.found.price), 1e-300);
+    const make = () => [element("span", "what"), element("span", "stack"), element("span", "number")];
+    this.rows("prices", items, "session", selected, make, ([what, stack, number], { key, found }) => {
+      what.textContent = key + (found.shed > 1e-6 ? `, ${found.shed.toFixed(1)} tokens/s shed` : "");
+      stacked(stack, found.parts.map(([part, kind, price]) => [part, kind, price, perMillion(price)]), dearest);
+      number.textContent = perMillion(found.price);
+    });
+  }
+
+  classes(tick) {
+    const rows = busiest(tick), box = document.getElementById("classes");
+    box.hidden = !rows.length;
+    if (!rows.length) return;
+    const head = ["", ...rows[0].classes.map(({ klass }) => `class ${klass}`)];
+    box.lastChild.replaceChildren(table(head, rows.map((row) => [row.name, ...row.classes.map(({ load, wait }) => `${load.toFixed(2)}, ${ms(wait)}`)])));
+  }
+
   events(place) {
     const { ticks } = this.store;
     const told = [];
@@ -190,23 +217,31 @@ export class Panels {
 
   linkFacts(tick, key) {
     const place = this.store.linkIndex.get(key);
-    const { capacity } = this.store.network.links[place];
+    const { capacity, fee } = this.store.network.links[place];
     return [
       element("h2", "", key.replace(">", " → ")),
-      resource(tick.links[place], mbit(tick.links[place].load), mbit(capacity)),
+      resource(tick.links[place], mbit(tick.links[place].load), mbit(capacity), quoted(this.store, tick, "links", place, fee)),
+      ...this.waits(tick, key.replace(">", "->")),
       this.users(tick, (each) => each.links.includes(key)),
     ];
   }
 
   serverFacts(tick, key) {
     const place = this.store.serverIndex.get(key);
-    const { capacity, node } = this.store.network.servers[place];
+    const { capacity, node, cost } = this.store.network.servers[place];
     const state = tick.servers[place];
     return [
       element("h2", "", `${key} at ${node}`),
-      resource(state, `${state.load.toFixed(0)} work/s`, `${capacity.toFixed(0)} work/s`),
+      resource(state, `${state.load.toFixed(0)} work/s`, `${capacity.toFixed(0)} work/s`, quoted(this.store, tick, "servers", place, cost)),
+      ...this.waits(tick, key),
       this.users(tick, (each) => each.server === key),
     ];
+  }
+
+  // The classes at a machine, where there are some.
+  waits(tick, machine) {
+    const found = classesAt(tick, machine);
+    return found.length ? [classTable(found, this.store.network.currency || "currency")] : [];
   }
 
   nodeFacts(tick, key) {
@@ -234,6 +269,24 @@ export class Panels {
     return list;
   }
 
+  // What a session's class or market asks of it, in words and parts; nothing where there is neither.
+  terms(tick, session) {
+    const said = [], price = tick.session_prices?.[session.name], found = location(this.store, tick, session.name, route);
+    const lost = tick.lost_in_extraction?.[session.name];
+    if (lost) said.push(element("p", "soft", `No tree took ${share(lost)} of what was decided.`));
+    if (tick.session_times?.[session.name] != null) {
+      const pays = price == null ? "is not on offer" : `pays ${+price.toPrecision(3)} ${this.store.network.currency || "currency"} and takes ${ms(tick.session_times[session.name])}`;
+      said.push(element("p", "", `Class ${session.klass}: a request ${pays}.`));
+    }
+    if (found) {
+      const stack = element("div", "stack");
+      stacked(stack, found.parts.map(([part, kind, amount]) => [part, kind, amount, perMillion(amount)]), found.price || 1);
+      const words = found.parts.map(([part, , amount]) => `${part} ${perMillion(amount)}`).join(", ");
+      said.push(element("h3", "", `Its location costs ${perMillion(found.price)} ${tick.market.currency} a million tokens`), stack, element("p", "soft location-said", words));
+    }
+    return said;
+  }
+
   // The routes of a session, each with its price split into its parts.
   sessionFacts(tick, key) {
     const session = this.store.session.get(key);
@@ -245,34 +298,32 @@ export class Panels {
       })
       .sort((one, other) => other.weight - one.weight);
     const dearest = Math.max(...routes.map((each) => each.sum), 1e-9);
-    const table = element("div", "routes-of");
+    const list = element("div", "routes-of");
     for (const { text, weight, parts, sum } of routes) {
-      const { nodes, server } = route(text);
+      const { nodes, server, copies } = route(text);
+      const way = copies ? `a tree of ${copies.length} copies` : `${nodes.join(" → ") || "here"}${server ? ` → ${server}` : ""}`;
       const head = element("p");
       const measured = realised.has(text) ? `, measured ${share(realised.get(text))}` : "";
-      head.append(element("b", "", share(weight)), ` ${nodes.join(" → ") || "here"}${server ? ` → ${server}` : ""}`, element("span", "soft", measured));
+      head.append(element("b", "", share(weight)), ` ${way}`, element("span", "soft", measured));
       const price = element("div", "price");
       const stack = element("div", "stack");
-      for (const [name, kind, cost] of parts) {
-        const part = element("i", kind);
-        part.style.width = `${(100 * (cost ?? 0)) / dearest}%`;
-        part.title = `${name}: ${ms(cost)}`;
-        stack.append(part);
-      }
+      stacked(stack, parts.map(([name, kind, cost]) => [name, kind, cost, ms(cost)]), dearest);
       const links = parts.filter(([, kind]) => kind !== "server").reduce((total, [, , cost]) => total + (cost ?? 0), 0);
       price.append(stack, element("span", "number", ms(sum)));
-      table.append(head, price, element("p", "soft parts-said", `links ${ms(links)}${server ? `, ${server} ${ms(sum - links)}` : ""}`));
+      list.append(head, price, element("p", "soft parts-said", `links ${ms(links)}${server ? `, ${server} ${ms(sum - links)}` : ""}`));
+      if (copies) list.append(duplications(session, copies));
     }
     const sums = routes.filter((each) => each.weight > 0.01).map((each) => each.sum);
     const spread = sums.length > 1 ? `The routes in use cost between ${ms(Math.min(...sums))} and ${ms(Math.max(...sums))}: where they cost the same, nothing is gained by moving.` : "";
     const legend = element("p", "legend");
     legend.append(element("i", "link"), "links ", element("i", "answers"), "answers on the way back ", element("i", "server"), "server");
     return [
-      element("h2", "", `${key}, from ${session.source}`),
+      element("h2", "", `${key}, from ${session.source}${session.kind === "multicast" ? ` to ${session.destinations.join(", ")}` : ""}`),
       element("p", "soft", `Offers ${mbit(tick.offered[key] ?? 0)}, ${mbit(tick.delivered?.[key] ?? 0)} delivered. One more packet adds, by each of its routes:`),
-      table,
+      list,
       legend,
       element("p", "soft", spread),
+      ...this.terms(tick, session),
     ];
   }
 }
@@ -284,39 +335,3 @@ export const linkOf = (key) => {
 
 export const isDown = (tick, { src, dst }) =>
   tick.down.links.some(([a, b]) => (a === src && b === dst) || (a === dst && b === src)) || tick.down.nodes.includes(src) || tick.down.nodes.includes(dst);
-
-function bar() {
-  const meter = element("span", "meter");
-  meter.append(element("i"));
-  return meter;
-}
-
-function fill(meter, utilization) {
-  meter.firstChild.style.width = `${100 * Math.min(utilization, 1)}%`;
-  meter.firstChild.style.background = `var(--scale${step(utilization, UTILIZATION)})`;
-}
-
-function chip(name, words, act) {
-  const button = element("button", "chip", name);
-  button.type = "button";
-  button.append(element("b", "", words));
-  button.onclick = act;
-  return button;
-}
-
-function resource(state, load, capacity) {
-  const list = element("dl");
-  const facts = [
-    ["load", `${load} of ${capacity}`],
-    ["utilization", state.utilization.toFixed(3)],
-    ["price", ms(state.price)],
-    ["delay by the model", ms(state.delay)],
-    ["measured", state.age == null ? "not yet" : `${state.age.toFixed(1)} s ago`],
-  ];
-  for (const [what, value] of facts) {
-    const term = element("dd", "", value);
-    term.dataset.fact = what;
-    list.append(element("dt", "", what), term);
-  }
-  return list;
-}

@@ -15,15 +15,25 @@ export const share = (ratio) => {
   return `${value >= 10 || value === 0 ? value.toFixed(0) : value >= 0.1 ? value.toFixed(1) : value.toFixed(2)} %`;
 };
 
-
 export const clock = (seconds) => new Date(seconds * 1e3).toLocaleTimeString([], { hour12: false });
 
-// A route's text is "A>B>C@server", "here@server" or "A>B>C": its links, and its server or null.
+// A route's text is "A>B>C@server", "here@server" or "A>B>C": its links, and its server or null. That of a tree is
+// "A>B{x,y} B>x{x} B>y{y}": a copy on each link, and the destinations that it owes.
 export const route = (text) => {
+  if (text.includes("{")) {
+    const copies = text.split(" ").map((each) => {
+      const [link, owed] = each.slice(0, -1).split("{");
+      return { link, owes: owed.split(",") };
+    });
+    return { nodes: [], server: null, links: copies.map((copy) => copy.link), copies };
+  }
   const [way, server = null] = text.split("@");
   const nodes = way === "here" ? [] : way.split(">");
-  return { nodes, server, links: nodes.slice(1).map((node, place) => `${nodes[place]}>${node}`) };
+  return { nodes, server, links: nodes.slice(1).map((node, place) => `${nodes[place]}>${node}`), copies: null };
 };
+
+export const NAMED = 3; // destinations of a copy that are named where there is little room
+export const owed = (names, of = 0) => (names.length > NAMED ? `{${names.length}${of ? ` of ${of}` : ""}}` : `{${names.join(", ")}}`);
 
 export const HUES = 6;
 export const hue = (index) => `var(--hue${index % HUES})`;

@@ -1,0 +1,91 @@
+"""The report of a run with groups: copies a packet, what each destination got, trees and links.
+
+It shares the report's look and parts (`experiments.pages.report`), and its result file the report's schema, with
+`groups` in place of `runs` (docs/reference/report.md).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from experiments.pages import pictures
+from experiments.pages.colours import UTILIZATION_STEPS
+from experiments.pages.report import objection, put, rendered, told_of_machine
+from experiments.pages.rows import COLUMNS
+from experiments.result import schema
+
+Part = Mapping[str, Any]
+
+
+def write(report: dict[str, Any], folder: Path) -> None:
+    """Write `report.json`, `report.html` and `report.csv` into a folder; raises as `experiments.pages.report.write`."""
+    schema.check(report)
+    put(report, folder, html(report), as_csv(report))
+
+
+def summary(report: Part) -> str:
+    """What was run and what came out, in a few sentences, a line each."""
+    runs = report["groups"]
+    lines = [f"{report['scenario']}, seed {report['seed']}: {' then '.join(run['policy'] for run in runs)}."]
+    lines += findings(report)
+    lines += [objection(verdict, run) for run in runs for verdict in run["verdicts"] if verdict["verdict"] != "met"]
+    return "\n".join(lines)
+
+
+def findings(report: Part) -> list[str]:
+    """Copies, losses and what to know about the machine: a sentence each."""
+    lines = []
+    for run in report["groups"]:
+        copies, ends = run["copies"], run["destinations"]
+        owed, lost = sum(end["sent"] for end in ends), sum(end["lost"] for end in ends)
+        lines.append(
+            f"{run['policy']}: {copies['measured']['value']:.3f} copies a packet, {copies['decided']:.3f} decided; "
+            f"{lost:,} of {owed:,} packets owed were lost."
+        )
+    return lines + told_of_machine(report["machine"])
+
+
+def html(report: Part) -> str:
+    """The page, as a string."""
+    runs = report["groups"]
+    largest = max((link["load_bps"]["value"] or 0.0 for run in runs for link in run["links"]), default=0.0) or 1.0
+    maps = [
+        pictures.network_map(report["topology"], {**run, "servers": []}, "utilization", UTILIZATION_STEPS, largest)
+        for run in runs
+    ]
+    pairs = list(zip(runs, map(Markup, maps), strict=True))
+    return rendered("groups.html", report=report, runs=runs, findings=findings(report), pairs=pairs)
+
+
+def as_csv(report: Part) -> str:
+    """Delays and losses by destination, and loads of links, beside what was decided (`predicted`)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for run in report["groups"]:
+        writer.writerows([run["policy"], *row] for row in _rows(run))
+    return text.getvalue()
+
+
+def _rows(run: Part) -> Iterator[list[Any]]:
+    copies = run["copies"]
+    yield ["copies", "all", "ratio", *copies["measured"].values(), copies["decided"], None]
+    for end in run["destinations"]:
+        name = f"{end['session']} at {end['destination']}"
+        yield ["delay", name, "s", *end["delay_s"].values(), None, None]
+        yield ["lost", name, "packets", end["lost"], 0.0, end["sent"], None, None]
+    for link in run["links"]:
+        yield [
+            "link load",
+            f"{link['src']}>{link['dst']}",
+            "bit/s",
+            *link["load_bps"].values(),
+            link["decided_bps"],
+            None,
+        ]
