@@ -15,6 +15,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     POLICIES.clear()
     POLICIES.update(before)
+
+
+def indented(page: Path) -> Iterator[list[str]]:
+    """Quick commands in a block without what they print, that need no file but those that the page's own make."""
+    made: set[str] = set()
+    for line in re.findall(r"^ {4}bin/wardrop ([^\n]*)", page.read_text(), re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        files = {word for word in words if re.fullmatch(r"[\w-]+\.(yaml|json|jsonl|py)", word)}
+        to = {after for word, after in pairwise(words) if word in ("--to", "--out", "--json")}
+        to |= set(words[1:2]) if words[0] == "new" else set()
+        shape = any(re.fullmatch(r"[A-Z]+(\.\w+)?", word) for word in words)
+        if words[0] in QUICK and not shape and files <= made | to:
+            made |= to
+            yield words
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if list(indented(page))], ids=name)
+def test_commands_end_well(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, group: Any) -> None:
+    for words in indented(page):
+        monkeypatch.setattr(sys, "argv", ["wardrop", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code, words
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```console" in page.read_text()], ids=name)

@@ -184,3 +184,18 @@ def test_changes_ask_for_the_token_once(chromium: Browser, run: MadeUpRun) -> No
         page.select_option("#policy", "ecmp")
         expect(page.locator("#events")).to_contain_text("Policy: ecmp after joint")
         page.close()
+
+
+def test_the_map_is_drawn_anew_where_it_was_moved_to(page: Page) -> None:
+    box = page.locator("#map svg").bounding_box()
+    line = page.locator("#map [data-link='Denver>KansasCity'] .line")
+    before = line.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    for _ in range(4):
+        page.mouse.wheel(0, -120)
+    expect(page.locator("#map")).not_to_have_class("map moving")
+    assert not page.locator("#map svg").evaluate("svg => svg.style.transform")
+    wide = line.bounding_box()["width"] / before["width"]
+    assert wide == pytest.approx(2 ** (4 * 120 * 0.002), rel=0.05), "as far as the wheel turned"
+    browser.click_link(page, "Denver>KansasCity")
+    expect(page.locator("#detail h2")).to_have_text("Denver → KansasCity")

@@ -34,7 +34,7 @@ def test_a_groups_copies_are_shown_where_they_are_made_and_with_what_they_owe(ch
         rows = made.all_inner_texts()
         assert "Source makes 2 copies: Left {LeftSink}, Right {RightSink}" in rows
         assert "LeftSink makes 2 copies: its own, Waist {RightSink}" in rows
-        labels = page.locator("svg .routes text").all_inner_texts()
+        labels = page.locator("svg .routes text").all_text_contents()
         assert {label.rpartition("}")[0] for label in labels} == {"{LeftSink", "{RightSink", "{LeftSink, RightSink"}
         assert {"Source", "LeftSink"} == set(
             page.locator("[data-copies]").evaluate_all("m => m.map(e => e.dataset.copies)")
@@ -55,6 +55,7 @@ def test_the_price_of_a_location_is_split_into_its_parts(chromium: Browser) -> N
         dearest = max(market["prices"], key=market["prices"].get)
         for name in ("chatbot-NewYork", dearest):
             page.click(f"#prices [data-session='{name}']")
+            expect(page.locator("#detail h2")).to_have_text(f"{name}, from {name.partition('-')[2]}")
             price = 1e6 * market["prices"][name]
             said = page.inner_text("#detail .location-said")
             parts = dict(part.rsplit(" ", 1) for part in said.split(", "))
@@ -62,6 +63,7 @@ def test_the_price_of_a_location_is_split_into_its_parts(chromium: Browser) -> N
             assert sum(map(float, parts.values())) == pytest.approx(price, rel=0.01), "the parts are all of it"
         full = max(range(len(network.links)), key=lambda place: market["links"][place]["rent"])
         page.click(f"#links [data-link='{'>'.join(network.links[full].key)}']")
+        expect(page.locator("#detail h2")).to_have_text(" → ".join(network.links[full].key))
         shown = browser.facts(page)
         assert shown["congestion"].endswith("USD a bit")
         assert float(shown["rent"].split()[0]) == pytest.approx(market["links"][full]["rent"], rel=0.01)
@@ -77,6 +79,7 @@ def test_classes_are_shown_with_their_waits(chromium: Browser) -> None:
         head = page.locator("#classes tr").first.locator("th").all_inner_texts()
         assert head == ["", "class 1", "class 2"]
         page.click("#servers [data-server='left']")
+        expect(page.locator("#detail h2")).to_have_text("left at North")
         cells = page.locator("#detail table tr").all_inner_texts()[1:]
         waits = tick["classes"]["wait"][tick["classes"]["machines"].index("left")]
         assert [browser.milliseconds(row.split("\t")[2]) for row in cells] == pytest.approx(waits, rel=0.01)

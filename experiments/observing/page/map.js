@@ -5,9 +5,11 @@ import { made, shade } from "./copies.js";
 import { hue, ms, owed, route, share } from "./words.js";
 
 const BEND = 0.09; // how far a link bends to one side, as a share of its length: both directions are seen
-const MARGIN = { x: 62, top: 30, bottom: 44 };
+const MARGIN = { x: 62, top: 30, bottom: 30 };
+const LINE = 13; // height of a line below a name
 const MANY = 40; // nodes of a network that is drawn finer
 const NARROW = 560; // width of a map that is stretched in height
+const DRAWN_MS = 300; // from one drawing to the next while the map is moved
 const LETTER = 6.6; // mean width of a letter of a name
 // Sides of a node where its name may stand: direction, to the right, down, anchor.
 const SIDES = [[Math.PI / 2, 0, 1, "middle"], [-Math.PI / 2, 0, -1, "middle"], [0, 1, 0, "start"], [Math.PI, -1, 0, "end"]];
@@ -38,11 +40,38 @@ export class NetworkMap {
     this.zoom = zoom()
       .scaleExtent([0.8, 12])
       .clickDistance(6)
-      .on("zoom", (event) => this.stage.attr("transform", event.transform));
-    this.svg.call(this.zoom).on("dblclick.zoom", null).on("click", () => pick(null));
-    this.svg.on("dblclick", () => this.svg.call(this.zoom.transform, zoomIdentity));
+      .on("zoom", (event) => this.move(event.transform))
+      .on("end", () => this.settle());
+    this.drawn = this.seen = zoomIdentity;
+    const frame = select(container).call(this.zoom).on("dblclick.zoom", null);
+    frame.on("dblclick", () => frame.call(this.zoom.transform, zoomIdentity));
+    this.svg.on("click", () => pick(null));
     this.draw();
     new ResizeObserver(() => this.place()).observe(container);
+  }
+
+  // Zoomed and shifted: the picture as it was drawn moves at once, and is drawn anew where it then is every `DRAWN_MS`.
+  // Drawing some thousand curves takes longer than a frame.
+  move(transform) {
+    this.seen = transform;
+    this.container.classList.add("moving");
+    const scale = transform.k / this.drawn.k;
+    const [x, y] = [transform.x - this.drawn.x * scale, transform.y - this.drawn.y * scale];
+    this.svg.style("transform", `translate(${x}px,${y}px) scale(${scale})`);
+    this.settling ??= setTimeout(() => this.redraw(), DRAWN_MS);
+  }
+
+  redraw() {
+    clearTimeout(this.settling);
+    this.settling = null;
+    this.drawn = this.seen;
+    this.stage.attr("transform", this.drawn);
+    this.svg.style("transform", null);
+  }
+
+  settle() {
+    this.redraw();
+    this.container.classList.remove("moving");
   }
 
   draw() {
@@ -124,13 +153,14 @@ export class NetworkMap {
     const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
     const side = Math.min(MARGIN.x, width * 0.12);
     const limit = Math.max(240, innerHeight * 0.62);
-    const tallest = (limit - MARGIN.top - MARGIN.bottom) / (high - low || 1);
+    const lines = LINE * Math.max(0, ...this.nodes.data().map((node) => node.servers.length));
+    const tallest = (limit - MARGIN.top - MARGIN.bottom - 2 * lines) / (high - low || 1);
     const across = Math.min((width - 2 * side) / (right - left || 1), tallest);
     const along = Math.min(across * (width < NARROW ? 1.5 : 1), tallest); // a phone is higher than it is wide
-    const height = Math.max(220, (high - low) * along + MARGIN.top + MARGIN.bottom);
+    const height = Math.max(220, (high - low) * along + MARGIN.top + MARGIN.bottom + 2 * lines);
     const begin = (width - (right - left) * across) / 2;
     this.at = new Map(
-      nodes.map((node) => [node.name, [begin + (node.x - left) * across, MARGIN.top + (node.y - low) * along]]),
+      nodes.map((node) => [node.name, [begin + (node.x - left) * across, MARGIN.top + lines + (node.y - low) * along]]),
     );
     this.svg.attr("viewBox", `0 0 ${width} ${height}`).attr("height", height);
     this.zoom.translateExtent([[-width / 2, -height / 2], [1.5 * width, 1.5 * height]]);
@@ -170,7 +200,7 @@ export class NetworkMap {
       const place = box(this.at.get(node.name), extent(dx, dy, reach, long, lines));
       const quiet = !lines && taken.some((other) => covers(place, other));
       if (!quiet) taken.push(place);
-      const y = dy > 0 ? reach + 11 : dy < 0 ? -reach - 13 * lines - 2 : 4 - 6 * lines;
+      const y = dy > 0 ? reach + 11 : dy < 0 ? -reach - LINE * lines - 2 : 4 - 6 * lines;
       select(label).attr("text-anchor", anchor).attr("y", y).classed("quiet", quiet).selectAll("tspan").attr("x", dx * reach);
     }
   }

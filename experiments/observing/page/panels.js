@@ -122,13 +122,12 @@ export class Panels {
     document.getElementById("locations").hidden = !tick.market;
     if (!tick.market) return;
     const { currency, age } = tick.market;
-    document.getElementById("locations-of").textContent = `${currency} a million tokens; cleared ${age ? `${age} rounds ago` : "now"}`;
+    document.getElementById("locations-of").textContent = `${currency} a million tokens; cleared ${age ? `${age} round${age > 1 ? "s" : ""} ago` : "now"}`;
     const items = this.store.network.sessions.map(({ name }) => ({ key: name, found: location(this.store, tick, name, route) })).filter((item) => item.found);
-    const dearest = Math.max(...items.map((item) => item.found.price), 1e-300);
     const make = () => [element("span", "what"), element("span", "stack"), element("span", "number")];
     this.rows("prices", items, "session", selected, make, ([what, stack, number], { key, found }) => {
       what.textContent = key + (found.shed > 1e-6 ? `, ${found.shed.toFixed(1)} tokens/s shed` : "");
-      stacked(stack, found.parts.map(([part, kind, price]) => [part, kind, price, perMillion(price)]), dearest);
+      stacked(stack, found.parts.map(([part, kind, price]) => [part, kind, price, perMillion(price)]), found.price || 1);
       number.textContent = perMillion(found.price);
     });
   }
