@@ -2,9 +2,10 @@
 
 The estimate is the mean rate since the last change, at most of the last `MEMORY_S`. A change is told by a
 two-sided cumulative sum (Page 1954): standardised residuals, less `DRIFT`, add up on either side, and start again from
-nothing below 0; when one reaches the threshold, the estimate becomes the mean of what came since that sum began. A
-residual is measured against the noise of Poisson packets with sizes of their own, or against what was seen where that
-is more.
+nothing below 0; when one reaches the threshold, the estimate becomes the mean of what came after the interval in which
+that sum began, since a change lies somewhere within that one. A residual is measured against the noise of Poisson
+packets with sizes of their own, or against what was seen where that is more. Silence has no noise: the first packet
+after it is a change, and the interval that it came in counts half.
 
 The threshold follows from the false alarms that are accepted. Without a change the sums of K sessions reach h about
 once in exp(2 (h + 1.166)) / (2 K) ticks, for a drift of 1 (Siegmund 1985), so h = log(2 K T) / 2 - 1.166 for one in T.
@@ -51,7 +52,7 @@ class Demand:
     sums : array of shape (2, K)
         The cumulative sums, of rises and of falls.
     recent, length : arrays of shape (2, K)
-        Bits and seconds since a sum began.
+        Bits and seconds after the interval in which a sum began.
     time : float
         Of the last rates, s.
     """
@@ -104,21 +105,24 @@ def learn(network: Network, demand: Demand, seen: FloatArray, fresh: np.ndarray,
     spread = demand.spread + _SPREAD_PART * known * (np.minimum(residual**2, _WILD) - demand.spread)
     residual /= np.sqrt(np.maximum(spread, 1.0))
     sums = np.maximum(demand.sums + np.array([residual, -residual]) - DRIFT, 0.0) * known
-    begun = sums > 0
-    recent, length = begun * (demand.recent + seen * span), begun * (demand.length + span)
+    after = (sums > 0) & (demand.sums > 0)
+    recent, length = after * (demand.recent + seen * span), after * (demand.length + span)
     threshold = math.log(2 * len(seen) * TICKS_PER_FALSE_ALARM) / 2 - 1.166
     changed = (sums >= threshold).any(axis=0)
     side = sums.argmax(axis=0), np.arange(len(seen))
     weight = np.where(fresh, np.minimum(demand.weight + span, MEMORY_S), demand.weight)
     rate = demand.rate + np.where(fresh, (seen - demand.rate) * span / np.maximum(weight, span), 0.0)
-    rate = np.where(changed, recent[side] / np.maximum(length[side], span), rate)
-    weight = np.where(changed, np.minimum(length[side], MEMORY_S), weight)
-    calm = ~changed
+    since = length[side]
+    rate = np.where(changed, np.where(since > 0, recent[side] / np.maximum(since, span), seen), rate)
+    weight = np.where(changed, np.clip(since, span, MEMORY_S), weight)
+    woken = known & (demand.rate == 0) & (seen > 0)
+    rate, weight = np.where(woken, seen, rate), np.where(woken, span / 2, weight)
+    calm = ~(changed | woken)
     return replace(
         demand,
         rate=rate,
         weight=weight,
-        spread=np.where(changed, 1.0, spread),
+        spread=np.where(calm, spread, 1.0),
         sums=sums * calm,
         recent=recent * calm,
         length=length * calm,

@@ -30,8 +30,12 @@ PACKET = 1000
 SCALE = 1e-3
 """Emulated over real capacities and demand, by default (ours): us-5 is then some 1,400 packets/s."""
 
-FLOWS = 200
-"""Flows of a session: a split is as fine as half a point (ours)."""
+FLOWS, FEWEST = 200, 50
+"""Flows of a session: a split is as fine as half a point, or two (ours)."""
+
+TURN = 30.0
+"""Seconds in which every flow of a session has its turn, where it has more than the fewest: a split comes out as it was
+decided over whole turns (ours)."""
 
 OVERHEAD = FRAME_OVERHEAD_BITS // 8
 NAME_LENGTH = 15
@@ -116,14 +120,15 @@ def _names(demands: Sequence[Demand]) -> list[str]:
 def _session(name: str, demand: Demand, load: Workload, servers: tuple[str, ...], scale: float) -> Session:
     tokens, request, answer = frames(load)
     payload = request - OVERHEAD
+    requests = scale * demand.rate / tokens
     return Session(
         name=name,
         source=demand.region,
         kind="anycast",
         destinations=servers,
-        rate=_brief(scale * demand.rate / tokens * 8 * request),
+        rate=_brief(8 * request * requests),
         size=SizeLaw("fixed", payload, payload, payload),
-        flows=FLOWS,
+        flows=min(FLOWS, max(FEWEST, round(TURN * requests))),
         response_bits=8.0 * answer,
         work=_brief(load.compute * tokens),
         service=demand.workload,

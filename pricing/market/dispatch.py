@@ -7,7 +7,9 @@ bits are those of frames, headers included, as links carry them. Links and serve
 capacity, since a queue at capacity has no steady state.
 
 The policy `market` clears at its first round and then every `PERIOD` rounds, each time from the last answer; a failure
-ends its memory, so that it clears at once. What is not worth its price is shed: `Decision.served`. What must be served
+ends its memory, so that it clears at once, and so does demand that no longer fits what was cleared: a link that is
+cleared nearly full takes minutes to empty a queue that a late answer has let grow. While nobody asks for anything, what
+the scenario announces is cleared. What is not worth its price is shed: `Decision.served`. What must be served
 and cannot be is shed last, as if it were worth `FIRM` times the dearest token, and named; so is what no server within
 its latency limit is left for.
 """
@@ -36,6 +38,9 @@ SHARE = 0.9
 
 PERIOD = 10
 """Rounds from one clearing to the next: 10 s with a tick of a second (ours)."""
+
+ROOM = 0.05
+"""Part of a share that what is offered now may be above it before the market is cleared again at once (ours)."""
 
 FIRM = 1e3
 """How much more a token is worth that must be served than the dearest other one (ours)."""
@@ -195,12 +200,10 @@ def market_of(network: Network, offered: FloatArray, share: float = SHARE) -> Ma
 
 
 def _tokens(network: Network, offered: FloatArray) -> FloatArray:
-    """tokens/s of each session; next to nothing where it offers nothing."""
-    a_bit = np.array([session.tokens / session.frame_bits for session in network.sessions])
-    nominal = np.array([session.rate for session in network.sessions])
-    most = float((offered * a_bit).max()) or float((nominal * a_bit).max()) or 1.0
-    tokens: FloatArray = np.maximum(offered * a_bit, IDLE * most)
-    return tokens
+    """tokens/s of each session: next to nothing where it alone offers nothing, all as announced where nobody does."""
+    asked = offered if offered.any() else problem_of(network).rates
+    tokens: FloatArray = asked * np.array([session.tokens / session.frame_bits for session in network.sessions])
+    return np.maximum(tokens, IDLE * (float(tokens.max()) or 1.0))
 
 
 def _firm(network: Network) -> float:
@@ -277,10 +280,17 @@ def decide_market(network: Network, loads: Loads, state: Any) -> Decision:
     """Clear the market where it is time, else go on as it was cleared: the policy `market`."""
     prices = problem_of(network).prices(joined(loads))
     held = state if isinstance(state, Held) else None
-    if held is not None and held.age + 1 < PERIOD:
+    if held is not None and held.age + 1 < PERIOD and _fits(network, held.last, loads.offered):
         held = replace(held, age=held.age + 1)
     else:
         held = Held(dispatch(network, loads.offered, last=held.last.clearing if held else None))
     last = held.last
     quotes = replace(last.quotes, age=held.age)
     return Decision(prices, last.allocation, held, served=last.served, quotes=quotes)
+
+
+def _fits(network: Network, last: Dispatch, offered: FloatArray) -> bool:
+    """Whether what is offered now, as far as it is let in, finds room where the last clearing leads it."""
+    problem = problem_of(network)
+    loads = problem.loads(last.allocation, last.served * offered)
+    return bool((loads <= (1 + ROOM) * SHARE * problem.capacity).all())

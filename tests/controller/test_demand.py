@@ -51,6 +51,21 @@ def test_a_step_is_followed_in_three_ticks(factor: float) -> None:
     assert np.median(late, axis=0)[1:] == pytest.approx([0.0, 0.0], abs=0.1), "sessions of 200 packets/s and more"
 
 
+@pytest.mark.parametrize("rate", [0.7, 3.3, 24.0])
+def test_a_slow_session_is_known_soon_after_its_first_packet(rate: float) -> None:
+    """At equal distances, it begins within a tick after ten, thirty or a hundred silent ones."""
+    net = network()
+    frame = net.sessions[0].frame_bits
+    for silent, begun in ((10, 0.1), (30, 0.5), (100, 0.9)):
+        now, sent = demand.nominal(net), 0.0
+        for second in range(1, silent + 16):
+            passed = second - silent - begun
+            count = np.floor(passed * rate) + 1 if passed > 0 else 0.0
+            now = demand.learn(net, now, np.full(3, (count - sent) * frame), np.ones(3, bool), float(second))
+            sent = count
+        assert now.rate == pytest.approx(np.full(3, rate * frame), rel=0.04 + 1 / (15 * rate))
+
+
 def test_short_ticks_count_by_their_length() -> None:
     net, now = network(), demand.nominal(network())
     for time, rate in ((1.0, 1e6), (2.0, 1e6), (2.1, 1.1e6)):

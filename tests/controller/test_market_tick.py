@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import small_fabrics as small
 from fake_switch import FakeNetwork, number
 
-from controller import tick
+from controller import demand, tick
 from controller.labels import REFUSED
 from controller.measure import Key, Meter, Rate, Reader, counters_of
 from controller.metrics import Exporter
@@ -50,42 +51,59 @@ def demanding(state: tick.State, factor: float) -> tick.State:
     return replace(state, demand=replace(state.demand, rate=rate))
 
 
-def test_a_step_is_cleared_within_a_period_and_what_is_shed_is_refused() -> None:
-    """Twice the demand: 1,800 of 3,000 work/s fit, chat takes 1,000, batch is left 800 of 2,000."""
-    _, state = planned(tick.first_state(FABRIC, MARKET))
-    assert dict(state.served) == pytest.approx({"batch": 1.0, "chat": 1.0})
-    state = demanding(state, 2.0)
-    plans = []
-    for _ in range(PERIOD):
-        plan, state = planned(state)
-        plans.append(plan)
-    assert dict(plans[-2].served) == pytest.approx({"batch": 1.0, "chat": 1.0})
-    assert dict(plans[-1].served) == pytest.approx({"batch": 0.4, "chat": 1.0})
-    assert state.deals["batch"].count(REFUSED) == pytest.approx(0.6 * 64, abs=3)
-    assert REFUSED not in state.deals["chat"]
+def measuring(state: tick.State, factor: float, now: float) -> tick.State:
+    """The state after a second in which sessions sent so many times their rate."""
+    seen = np.array([factor * one.rate for one in FABRIC.network.sessions])
+    learnt = demand.learn(FABRIC.network, state.demand, seen, np.ones(2, dtype=bool), now)
+    return replace(state, demand=learnt)
+
+
+def reached(state: tick.State) -> dict[str, Counter[str]]:
+    """Where the in-memory network brings 64 packets of each session."""
     fake = FakeNetwork(FABRIC.plant)
     for change in diff(state.installed, {}):
         fake.apply(change)
-    client, reached = FABRIC.plant.hosts["h-a"], {"batch": 0, "chat": 0}
-    for service in reached:
+    found: dict[str, Counter[str]] = {"batch": Counter(), "chat": Counter()}
+    for service, servers in found.items():
         for port in range(20000, 20064):
             packet = {"eth_dst": number(GATEWAY_MAC), "eth_type": 0x800, "ip_proto": 17, "udp_src": port}
-            address = number(FABRIC.plant.services[service])
-            packet |= {"udp_dst": 7000, "ipv4_src": number(client.ip), "ipv4_dst": address}
-            arrivals = fake.send("h-a", packet)
-            reached[service] += len(arrivals)
-            assert {one.host for one in arrivals} <= {"cheap", "dear"}
-    assert reached == {"batch": pytest.approx(26, abs=3), "chat": 64}, "workloads are kept apart by their addresses"
+            packet |= {"udp_dst": 7000, "ipv4_src": number(FABRIC.plant.hosts["h-a"].ip)}
+            packet |= {"ipv4_dst": number(FABRIC.plant.services[service])}
+            servers.update(one.host for one in fake.send("h-a", packet))
+    return found
+
+
+def test_a_step_that_is_measured_is_cleared_within_a_period_and_what_is_shed_is_refused() -> None:
+    """Twice the demand: 1,800 of 3,000 work/s fit, chat takes 1,000, batch is left 800 of 2,000; then back."""
+    _, state = planned(tick.first_state(FABRIC, MARKET))
+    for second in range(1, 4):
+        _, state = planned(measuring(state, 1.0, second))
+    assert dict(state.served) == pytest.approx({"batch": 1.0, "chat": 1.0})
+    for second in range(4, 6):
+        _, state = planned(measuring(state, 2.0, second))
+    assert dict(state.served) == pytest.approx({"batch": 0.4, "chat": 1.0}, rel=1e-3), "too much is cleared at once"
+    assert state.deals["batch"].count(REFUSED) == pytest.approx(0.6 * 64, abs=3)
+    assert REFUSED not in state.deals["chat"]
+    arrived = {service: servers.total() for service, servers in reached(state).items()}
+    assert arrived == {"batch": pytest.approx(26, abs=3), "chat": 64}, "workloads are kept apart by their addresses"
+    parts = []
+    for second in range(6, 6 + PERIOD):
+        plan, state = planned(measuring(state, 1.0, second))
+        parts.append(plan.served["batch"])
+    assert parts[0] == pytest.approx(0.4, rel=1e-3), "less can wait for the period to end"
+    assert parts[-1] == pytest.approx(1.0)
 
 
 def test_a_failure_is_cleared_at_the_next_tick() -> None:
     _, state = planned(tick.first_state(FABRIC, MARKET))
+    assert set(reached(state)["chat"] + reached(state)["batch"]) == {"cheap", "dear"}
     cut = frozenset({("a", "b"), ("b", "a")})
     for outage, served in ((Outage(cut), {"batch": 0.4, "chat": 1.0}), (NOTHING, {"batch": 1.0, "chat": 1.0})):
         plan, state = planned(tick.with_outage(FABRIC, state, outage))
         assert dict(plan.served) == pytest.approx(served)
-        servers = {route.server for route, _ in plan.decision.allocation}
-        assert servers == ({"dear"} if outage else {"cheap", "dear"})
+        arrived = reached(state)
+        assert set(arrived["chat"] + arrived["batch"]) == ({"dear"} if outage else {"cheap", "dear"})
+        assert arrived["chat"].total() == 64
 
 
 def test_prices_rents_and_what_is_shed_are_told() -> None:

@@ -88,6 +88,26 @@ def test_it_is_cleared_once_in_a_period_and_at_once_after_a_failure() -> None:
     assert cut.quotes.shed == pytest.approx({"chat": 550.0})
 
 
+def test_demand_that_no_longer_fits_is_cleared_at_once_and_silence_clears_what_is_announced() -> None:
+    network = pair(session("chat"))
+    quiet = decided(network, factor=0.0)
+    assert quiet.allocation == decided(network).allocation
+    full = decided(network, quiet.state)
+    assert full.quotes is not None
+    assert full.quotes.age == 1, "it fits, so nothing is cleared"
+    nearly = decided(network, full.state, factor=1.04)
+    assert nearly.allocation == full.allocation
+    more = decided(network, nearly.state, factor=1.06)
+    assert more.quotes is not None
+    assert more.quotes.age == 0
+    assert {route.server: weight for route, weight in more.allocation} == pytest.approx(
+        {"cheap": 0.45 / 1.06, "dear": 1 - 0.45 / 1.06}
+    )
+    again = decided(network, more.state, factor=1.06)
+    assert again.quotes is not None
+    assert again.quotes.age == 1, "what is shed or cleared full does not clear again"
+
+
 def test_what_is_not_worth_its_price_is_shed_and_what_must_be_served_comes_first() -> None:
     """Both ask 1,000 requests/s; 500 fit onto the two servers for each work of 7.2."""
     chat, batch = session("chat", work=4.0), session("batch", work=4.0, value=20e-3)
@@ -162,6 +182,8 @@ def test_the_library_has_us_5_as_it_follows_from_its_market() -> None:
     assert dump(ours) == dump(derived), "write it anew: bin/wardrop market us-5 --scenario topologies/library/us-5.yaml"
     packets = sum(one.packet_rate * (1 + one.answer_frames) for one in ours.network.sessions)
     assert 1000 < packets < 1500
+    turns = {one.name: one.flows / one.packet_rate for one in ours.network.sessions if one.flows > 50}
+    assert max(turns.values()) == pytest.approx(30, rel=0.02), "every flow has a turn in half a minute"
     assert all(math.isinf(one.value) for one in ours.network.sessions)
 
 
