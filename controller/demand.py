@@ -5,7 +5,7 @@ two-sided cumulative sum (Page 1954): standardised residuals, less `DRIFT`, add 
 nothing below 0; when one reaches the threshold, the estimate becomes the mean of what came after the interval in which
 that sum began, since a change lies somewhere within that one. A residual is measured against the noise of Poisson
 packets with sizes of their own, or against what was seen where that is more. Silence has no noise: the first packet
-after it is a change, and the interval that it came in counts half.
+after it is a change. From then on a session is taken to offer what it announced, as if that had been seen for a while.
 
 The threshold follows from the false alarms that are accepted. Without a change the sums of K sessions reach h about
 once in exp(2 (h + 1.166)) / (2 K) ticks, for a drift of 1 (Siegmund 1985), so h = log(2 K T) / 2 - 1.166 for one in T.
@@ -23,6 +23,9 @@ from pricing.values import FloatArray
 
 MEMORY_S = 30.0
 """Seconds that the estimate is a mean of at most; then old ones fade (ours)."""
+
+ANNOUNCED_S = 10.0
+"""Seconds that the announced rate counts for when a session begins (ours)."""
 
 SURE = 3.0
 """Standard errors by which a demand must be above what fits before any of it is refused (ours)."""
@@ -116,7 +119,9 @@ def learn(network: Network, demand: Demand, seen: FloatArray, fresh: np.ndarray,
     rate = np.where(changed, np.where(since > 0, recent[side] / np.maximum(since, span), seen), rate)
     weight = np.where(changed, np.clip(since, span, MEMORY_S), weight)
     woken = known & (demand.rate == 0) & (seen > 0)
-    rate, weight = np.where(woken, seen, rate), np.where(woken, span / 2, weight)
+    announced = np.array([session.rate for session in network.sessions])
+    rate = np.where(woken, np.where(announced > 0, announced, seen), rate)
+    weight = np.where(woken, np.where(announced > 0, ANNOUNCED_S, span), weight)
     calm = ~(changed | woken)
     return replace(
         demand,

@@ -294,9 +294,13 @@ def _cleared(account: Account) -> list[dict[str, Any]]:
 
 
 def _apart(account: Account) -> dict[str, Any]:
-    """The session whose measured demand is farthest from what its sender sent."""
+    """The session whose measured demand is farthest from what its sender sent; pages are fetched over the first one."""
+    anycast = (session.name for session in account.network.sessions if session.kind == "anycast")
+    fetching = next(anycast, "") if account.log.pages else ""
     found = []
     for figures in account.measured.sessions:
+        if figures.name == fetching:
+            continue
         told = mean(np.array([record["offered"][figures.name] for record in account.records]))
         if figures.offered.value:
             gone = told.value / figures.offered.value - 1

@@ -45,8 +45,9 @@ ITERATES = frozenset({"joint-distributed", "agents", *REGIMES})
 LIVES_ON_DEMAND = frozenset({"market"})
 """Policies that see estimated demand alone, which is a mean of up to half a minute."""
 
-SETTLE_ITERATING_S, SETTLE_S = 60.0, 15.0
-"""Time to settle before anything is measured: for policies that iterate, and for the queues of the others (ours)."""
+SETTLE_ITERATING_S, SETTLE_ESTIMATING_S, SETTLE_S = 60.0, 30.0, 15.0
+"""Time to settle before anything is measured: for policies that iterate, for those that live on estimates, and for the
+queues of the others (ours)."""
 
 REPEATS = 2
 """How often a phase is run again because the machine was not quiet."""
@@ -196,8 +197,9 @@ class Campaign:
 
 def settling(policy: str, laws: LawName = "measured") -> float:
     """Seconds that a policy, and laws that are fitted to waits, are given before anything is measured."""
-    slow = policy in ITERATES or is_own(policy) or laws == "fitted" or policy in LIVES_ON_DEMAND
-    return SETTLE_ITERATING_S if slow else SETTLE_S
+    if policy in ITERATES or is_own(policy) or laws == "fitted":
+        return SETTLE_ITERATING_S
+    return SETTLE_ESTIMATING_S if policy in LIVES_ON_DEMAND else SETTLE_S
 
 
 def late_by_second(log: PhaseLog) -> list[dict[int, float]]:

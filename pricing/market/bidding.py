@@ -3,6 +3,11 @@
 Offers replace costs; the clearing and the settlement are the same, only that a rent is then paid over what was asked.
 A node with local market power asks for more than its cost until the next asset, farther away or dearer, takes its
 work. The Lerner index (p - c)/p says how far above its cost c a node is paid; 0 is competition.
+
+Several nodes that bid at once answer each other in turns: each takes the markup that brings it most at what the others
+ask, until none would change its own. That is an equilibrium of the markups that are tried, in pure strategies; there
+may be none, and then turns go in a circle, which is said. A node without which what must be served cannot be has no
+best markup but the highest: that is a cap on offers.
 """
 
 from __future__ import annotations
@@ -16,6 +21,12 @@ from pricing.market.model import Asset, Market
 
 MARKUPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
 """Offers that are tried, as multiples of the cost (ours)."""
+
+MOST_TURNS = 20
+"""Rounds of turns in which nodes that bid at once are to settle (ours)."""
+
+ROUNDING = 1e-9
+"""Part of a profit below which more is none."""
 
 
 @dataclass(frozen=True)
@@ -80,20 +91,7 @@ class Bid:
 
 def bid(market: Market, node: str, markup: float, warm: Clearing | None = None) -> Bid:
     """The market cleared when every asset of a node asks for a multiple of its cost."""
-    own = {asset.name: asset.costs for asset in market.assets if asset.node == node}
-
-    def asked(asset: Asset) -> Asset:
-        return replace(asset, costs=tuple(markup * cost for cost in asset.costs)) if asset.name in own else asset
-
-    found = clear(replace(market, assets=tuple(asked(asset) for asset in market.assets)), warm)
-    paid = cost = work = 0.0
-    for name, costs in own.items():
-        j = found.market.asset_index[name]
-        for period, (load, true) in enumerate(zip(found.asset_loads[j], costs, strict=True)):
-            paid += float(load * (markup * true + found.duals.assets[j, period]))
-            cost, work = cost + float(load * true), work + float(load)
-    price = paid / work if work else 0.0
-    return Bid(markup, paid - cost, work, price, (paid - cost) / paid if paid else 0.0, found)
+    return _paid(market, node, markup, clear(_asking(market, {node: markup}), warm))
 
 
 def best_bid(market: Market, node: str, markups: Sequence[float] = MARKUPS) -> tuple[Bid, tuple[Bid, ...]]:
@@ -102,3 +100,95 @@ def best_bid(market: Market, node: str, markups: Sequence[float] = MARKUPS) -> t
     for markup in markups:
         tried.append(bid(market, node, markup, tried[-1].clearing if tried else None))
     return max(tried, key=lambda each: each.profit), tuple(tried)
+
+
+@dataclass(frozen=True)
+class Bidding:
+    """Several nodes that bid at once.
+
+    Parameters
+    ----------
+    bids : mapping of node to Bid
+        All of one clearing, the last.
+    turns : tuple of mapping of node to markup
+        After each round of turns.
+    settled : bool
+        Whether no node would change its markup.
+    """
+
+    bids: Mapping[str, Bid]
+    turns: tuple[Mapping[str, float], ...]
+    settled: bool
+
+    @property
+    def clearing(self) -> Clearing:
+        """The last clearing, with its certificate."""
+        return next(iter(self.bids.values())).clearing
+
+
+def best_responses(
+    market: Market, nodes: Sequence[str], markups: Sequence[float] = MARKUPS, most: int = MOST_TURNS
+) -> Bidding:
+    """Nodes that answer each other's markups in turns, the others ask for their costs.
+
+    Parameters
+    ----------
+    nodes : sequence of str
+        In the order of their turns.
+    markups : sequence of float
+        Rising; they all begin with the first one.
+    most : int
+        Rounds of turns.
+
+    Raises
+    ------
+    MarketError
+        When a node is not known, or has nothing to offer.
+    Infeasible
+        As `pricing.market.clearing.clear`.
+    """
+    having = {asset.node for asset in market.assets}
+    if missing := sorted(set(nodes) - having) or (not nodes and ["none"]):
+        raise MarketError(market.name, [f"bidding: found {missing}; accepted: nodes with assets, {sorted(having)}"])
+    asked, turns, warm = dict.fromkeys(nodes, markups[0]), [], None
+    for _ in range(most):
+        before = dict(asked)
+        for node in nodes:
+            others = _asking(market, {name: markup for name, markup in asked.items() if name != node})
+            tried = []
+            for markup in markups:
+                warm = clear(_asking(others, {node: markup}), warm)
+                tried.append(_paid(market, node, markup, warm))
+            most_paid = max(each.profit for each in tried)
+            kept = next(each for each in tried if each.markup == asked[node])
+            if kept.profit < most_paid - ROUNDING * abs(most_paid):
+                asked[node] = next(each.markup for each in tried if each.profit == most_paid)
+        turns.append(dict(asked))
+        if asked == before:
+            break
+    last = clear(_asking(market, asked), warm)
+    bids = {node: _paid(market, node, markup, last) for node, markup in asked.items()}
+    return Bidding(bids, tuple(turns), asked == before)
+
+
+def _asking(market: Market, markups: Mapping[str, float]) -> Market:
+    """The market with costs of the assets of some nodes multiplied."""
+    assets = (
+        replace(asset, costs=tuple(markups.get(asset.node, 1.0) * cost for cost in asset.costs))
+        for asset in market.assets
+    )
+    return replace(market, assets=tuple(assets))
+
+
+def _paid(market: Market, node: str, markup: float, found: Clearing) -> Bid:
+    """What a clearing at a node's markup pays it; `market` has its true costs."""
+    paid = cost = work = 0.0
+    for asset in market.assets:
+        if asset.node != node:
+            continue
+        j = found.market.asset_index[asset.name]
+        for period, (load, true) in enumerate(zip(found.asset_loads[j], asset.costs, strict=True)):
+            paid += float(load * (markup * true + found.duals.assets[j, period]))
+            cost, work = cost + float(load * true), work + float(load)
+    price = paid / work if work else 0.0
+    return Bid(markup, paid - cost, work, price, (paid - cost) / paid if paid else 0.0, found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,18 +54,22 @@ def test_a_step_is_followed_in_three_ticks(factor: float) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.7, 3.3, 24.0])
-def test_a_slow_session_is_known_soon_after_its_first_packet(rate: float) -> None:
-    """At equal distances, it begins within a tick after ten, thirty or a hundred silent ones."""
+@pytest.mark.parametrize("factor", [1.0, 2.5])
+def test_a_slow_session_is_known_soon_after_its_first_packet(rate: float, factor: float) -> None:
+    """It sends what it announced, or more, at equal distances; it begins within a tick after some silent ones."""
     net = network()
-    frame = net.sessions[0].frame_bits
+    net = replace(net, sessions=tuple(replace(one, rate=rate * one.frame_bits) for one in net.sessions))
     for silent, begun in ((10, 0.1), (30, 0.5), (100, 0.9)):
         now, sent = demand.nominal(net), 0.0
-        for second in range(1, silent + 16):
+        for second in range(1, silent + 32):
             passed = second - silent - begun
-            count = np.floor(passed * rate) + 1 if passed > 0 else 0.0
-            now = demand.learn(net, now, np.full(3, (count - sent) * frame), np.ones(3, bool), float(second))
-            sent = count
-        assert now.rate == pytest.approx(np.full(3, rate * frame), rel=0.04 + 1 / (15 * rate))
+            count = np.floor(passed * factor * rate) + 1 if passed > 0 else 0.0
+            seen = (count - sent) * np.array([one.frame_bits for one in net.sessions])
+            now, sent = demand.learn(net, now, seen, np.ones(3, bool), float(second)), count
+            if passed > 0 and factor == 1:
+                assert now.rate == pytest.approx(demand.nominal(net).rate, rel=0.05 + 0.1 / rate)
+        off = 0.03 + 1 / (30 * rate) if factor == 1 else 0.3
+        assert now.rate == pytest.approx(factor * demand.nominal(net).rate, rel=off)
 
 
 def test_short_ticks_count_by_their_length() -> None:

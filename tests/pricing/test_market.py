@@ -10,7 +10,7 @@ import pytest
 from small_markets import drawn, firm, two_nodes
 
 from pricing.errors import Infeasible, MarketError
-from pricing.market.bidding import Offer, best_bid, bid, offered
+from pricing.market.bidding import Offer, best_bid, best_responses, bid, offered
 from pricing.market.certificate import certify
 from pricing.market.clearing import Clearing, clear
 from pricing.market.infeasible import explain
@@ -19,7 +19,7 @@ from pricing.market.model import Asset, Demand, Market, Step, Workload, scaled, 
 from pricing.market.prices import price_components, prices_everywhere, settle, worth_of_compute
 from pricing.market.program import Duals
 from pricing.market.reference import reference
-from pricing.network import Link
+from pricing.network import Link, Node
 
 
 def test_two_nodes_by_hand() -> None:
@@ -246,6 +246,32 @@ def test_local_market_power_has_a_lerner_index() -> None:
     assert best.clearing.price("B", "chat") == pytest.approx(6.0)
     assert bid(market, "B", 1.0).lerner == pytest.approx(0.0)
     assert max(each.profit for each in tried) == best.profit
+
+
+def test_bidders_answer_each_other_until_none_would_change() -> None:
+    """Two nodes of 8 and a demand of 10: who asks less sells 8, who asks more sells 2 and sets the price."""
+    market = Market(
+        "duel", "USD", (Node("A"), Node("B")), (Link("A", "B", 100.0), Link("B", "A", 100.0)), (0.0, 0.0),
+        (Asset("a", "A", 8.0, (1.0,)), Asset("b", "B", 8.0, (1.0,))), (Workload("chat", 1.0, 1.0, 1.0),),
+        (Demand("A", "chat", (Step(10.0, 4.0),)),),
+    )  # fmt: skip
+    found = best_responses(market, ["A", "B"], (1.0, 2.0, 4.0))
+    assert found.settled
+    assert sorted(bid.markup for bid in found.bids.values()) == [1.0, 4.0]
+    assert found.clearing.price("A", "chat") == pytest.approx(4.0)
+    assert [each.lerner for each in found.bids.values()] == pytest.approx([0.75, 0.75])
+    assert sorted(each.profit for each in found.bids.values()) == pytest.approx([6.0, 24.0])
+    assert found.clearing.certificate.gap < 1e-9
+    for node, own in found.bids.items():
+        others = {name: each.markup for name, each in found.bids.items() if name != node}
+        assets = tuple(replace(asset, costs=(others.get(asset.node, 1.0) * asset.costs[0],)) for asset in market.assets)
+        assert best_bid(replace(market, assets=assets), node, (1.0, 2.0, 4.0))[0].profit == pytest.approx(own.profit)
+    alone = best_responses(market, ["A"], (1.0, 2.0, 4.0))
+    assert alone.bids["A"].profit == pytest.approx(best_bid(market, "A", (1.0, 2.0, 4.0))[0].profit)
+    short = best_responses(market, ["A", "B"], (1.0, 2.0, 4.0), most=1)
+    assert not short.settled
+    with pytest.raises(MarketError, match=r"found \['C'\]; accepted: nodes with assets, \['A', 'B'\]"):
+        best_responses(market, ["A", "C"])
 
 
 def test_every_problem_of_a_market_is_reported_at_once() -> None:
