@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import random
 import struct
 from collections.abc import Iterable
@@ -15,10 +16,12 @@ import small_fabrics as small
 from fake_switch import FakeNetwork, number
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_adoption import held
 from test_duplicate import BUTTERFLY, GROUP, group_network, group_packet
+from test_encode import ENCODER
 from test_recording import Board
 
-from controller import health, igmp, membership, tick
+from controller import adopt, health, igmp, membership, tick
 from controller.app import Controller
 from controller.compile import standing_rules
 from controller.fabric import Fabric
@@ -28,6 +31,7 @@ from controller.measure import Measured
 from controller.membership import HOLD_S, MOST_AT_ONCE, NOBODY, QUERY_S, Heard, Members, changed
 from controller.metrics import Exporter
 from controller.openflow import phases
+from controller.recording import Recorder, recording_from_lines, replayed
 from controller.rules import CONTROLLER, GATEWAY_MAC, Output
 from pricing.errors import ProtocolError
 from pricing.frames import checksum, packet
@@ -368,8 +372,9 @@ def test_the_controller_follows_its_hosts(monkeypatch: pytest.MonkeyPatch) -> No
     fabric = small.fabric(joined_network())
     board, clock = Hosts(fabric), [100.0]
     monkeypatch.setattr("controller.app.time.monotonic", lambda: clock[0])
-    exporter = Exporter(fabric.network)
-    controller = Controller(fabric, POLICIES["steiner"], board, exporter, 1.0)  # type: ignore[arg-type]
+    exporter, kept = Exporter(fabric.network), io.StringIO()
+    recorder = Recorder(kept, fabric)
+    controller = Controller(fabric, POLICIES["steiner"], board, exporter, 1.0, recorder=recorder)  # type: ignore[arg-type]
     controller.start()
     assert controller.line["members"] == {"k": []}
     controller._query()
@@ -391,3 +396,21 @@ def test_the_controller_follows_its_hosts(monkeypatch: pytest.MonkeyPatch) -> No
     controller.tick()
     assert controller.line["members"] == {"k": []}
     assert controller.line["error"] is None
+    again = list(replayed(recording_from_lines(kept.getvalue().splitlines(keepends=True))))
+    assert [one.same for one in again] == [True] * 4, "a recording holds who was a member"
+
+
+@pytest.mark.parametrize("members", [{"X"}, {"X", "Y"}, set[str]()])
+def test_a_controller_that_starts_again_goes_on_with_whoever_is_there(members: set[str]) -> None:
+    fabric = small.fabric(joined_network())
+    state = tick.first_state(fabric, POLICIES["steiner"])
+    for some in ({"Y"}, members):
+        state, plan = one_tick(fabric, state, some)
+        state = tick.acknowledged(state, plan)
+    told = held(state.installed)
+    found = adopt.adopted(fabric, state.policy, state.labels, told, state.outage, ENCODER.told)
+    assert found.decision is not None
+    assert dict(found.deals) == dict(state.deals)
+    assert len(tick.restore(fabric, found, found.decision).delta) == 0
+    _, plan = one_tick(fabric, found, members)
+    assert plan.deals == state.deals

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import pairwise
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pricing.duplication import faults, route_of_links, simple, tree_route
+from pricing.duplication import faults, regrown, route_of_links, simple, tree_route
 from pricing.errors import Infeasible, TopologyError
 from pricing.joint.feasible import least_top_utilization
 from pricing.joint.optimum import optimum
@@ -97,6 +99,32 @@ def test_a_failed_link_leaves_the_trees_that_still_work_and_the_members_that_are
     assert all(("A", "X") not in route.links for route, _ in kept)
     cut = remains(net, Outage(frozenset({("A", "X"), ("W", "X")})))
     assert cut.network.sessions[0].destinations == ("Y",)
+
+
+RING = nx.DiGraph([pair for a, b in ("ab", "bc", "cd", "de", "ef", "fa", "ad", "be") for pair in ((a, b), (b, a))])
+"""Six nodes that any one of the cables may leave whole."""
+
+SOME = st.sets(st.sampled_from("bcdef"), min_size=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SOME, SOME, st.integers(0, 10**6), st.sampled_from(sorted(RING.edges)))
+def test_a_tree_grows_to_who_joins_and_loses_who_leaves(
+    before: set[str], members: set[str], seed: int, failed: tuple[str, str]
+) -> None:
+    draw, whole = random.Random(seed), replace(GROUP, source="a", destinations=tuple("bcdef"))
+    every = {name: list(nx.all_simple_paths(RING, "a", name)) for name in sorted(before)}
+    ways = {name: tuple(pairwise(draw.choice(paths))) for name, paths in every.items()}
+    left = RING.copy()
+    left.remove_edges_from((failed, failed[::-1]))
+    session = replace(whole, destinations=tuple(sorted(members)))
+    route = regrown(session, tree_route(whole, ways, shared=draw.random() < 0.5), left)
+    assert not list(faults(session, route, session.destinations))
+    assert set(route.links) <= set(left.edges)
+    for name in before & members:
+        if set(ways[name]) <= set(left.edges):
+            way = [link for link, status in zip(route.links, route.statuses, strict=True) if name in status]
+            assert tuple(way) == ways[name], "who stays is served as before"
 
 
 @settings(max_examples=30, deadline=None)
