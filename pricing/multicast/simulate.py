@@ -23,7 +23,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from pricing.errors import Imbalance, InstanceError
 from pricing.multicast.instance import Instance, IntArray
@@ -188,7 +188,7 @@ class Run:
     def slope(self) -> float:
         """Growth of the backlog after the warm-up, copies a slot: least squares."""
         kept = self.backlog[self.setting.warmup :]
-        return float(stats.linregress(np.arange(len(kept)), kept).slope) if len(kept) > 1 else 0.0
+        return float(np.polyfit(np.arange(len(kept)), kept, 1)[0]) if len(kept) > 1 else 0.0
 
 
 _Run = TypeVar("_Run")
@@ -244,7 +244,7 @@ def estimate(figure: Callable[[_Run], float], runs: list[_Run], level: float = 0
     values = np.array([figure(run) for run in runs])
     if len(values) < 2:
         return Estimate(float(values.mean()), float("inf"))
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = special.stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(len(values))
     return Estimate(float(values.mean()), float(half))
 
 

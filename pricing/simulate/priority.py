@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from pricing.errors import MeasurementError, WardropError
 from pricing.simulate.loop import IntArray, _compiled
@@ -132,7 +132,7 @@ class Interval:
         values = np.asarray(runs, dtype=float)
         count = len(values)
         spread = values.std(axis=0, ddof=1) / np.sqrt(count)
-        return cls(values.mean(axis=0), np.asarray(stats.t.ppf(0.975, count - 1) * spread))
+        return cls(values.mean(axis=0), np.asarray(special.stdtrit(count - 1, 0.975) * spread))
 
     def holds(self, value: ArrayLike) -> bool:
         """Whether every value lies inside."""
