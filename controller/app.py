@@ -109,17 +109,17 @@ class Controller:
         self._log = structlog.get_logger()
 
     def run(self) -> None:
-        """Start, then tick until stopped; raises as `start` does."""
+        """Start, then tick until stopped; raises as `start` does. The first tick comes at once: rates take two."""
         self.start()
         due = time.monotonic()
         while not self.stopping:
-            due = max(due + self.period, time.monotonic())
             seen = self.switchboard.dead
             while not self.stopping and (left := due - time.monotonic()) > 0 and self.switchboard.dead is seen:
                 self._query()
                 time.sleep(min(left, 0.1))
             if not self.stopping:
                 self.tick()
+            due = max(due + self.period, time.monotonic())
 
     def start(self) -> None:
         """Wait for every switch, and go on with the rules that it has, or clear it and begin with a first allocation.
@@ -129,6 +129,8 @@ class Controller:
         WardropError
             When the first allocation cannot be decided or installed.
         """
+        # What is loaded and remembered at first use is needed now: switches are still on their way.
+        tick.plan(self.fabric, self.state)
         self.switchboard.wait_for_all(CONNECT_TIMEOUT_S)
         arrived = self.switchboard.arrived()
         self.switchboard.look(arrived, INSTALL_TIMEOUT_S)

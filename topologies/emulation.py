@@ -34,6 +34,7 @@ from topologies.hosts.start import Program
 from topologies.links import capacity_problems, has_netem, shaping
 from topologies.namespaces import disable_ipv6, inside, run
 from topologies.plant import HostPlant, Plant, service_name
+from topologies.promptness import renew_first
 from topologies.sockets import closed_together
 from topologies.testbed import Testbed, datapath
 
@@ -225,8 +226,7 @@ class Emulation:
                 self._configure_host(name, host)
             self.net.built = True
             self.net.start()
-            self._group_bridges()
-            self._shape()
+            self._switches_are_there()
             self._exits = exits.pop_all()
         return self
 
@@ -340,8 +340,7 @@ class Emulation:
         """
         self.testbed.restart_switches(away)
         self.check_ports()
-        self._group_bridges()
-        self._shape()  # it takes away the queues of interfaces that it finds
+        self._switches_are_there()
 
     def cli(self) -> None:
         """Open Mininet's prompt, until `exit`."""
@@ -402,6 +401,12 @@ class Emulation:
             disable_ipv6()
             run("ethtool", "-K", end, *OFFLOADS.split())
             run("ip", "-batch", "-", text="\n".join(lines) + "\n")
+
+    def _switches_are_there(self) -> None:
+        """What an Open vSwitch needs that has just made its bridges; it takes away the queues of interfaces."""
+        renew_first(self.testbed.switch_pid)
+        self._group_bridges()
+        self._shape()
 
     def _group_bridges(self) -> None:
         """The userspace datapath's bridges are interfaces too, which can go with the others."""

@@ -8,6 +8,7 @@ import time
 from experiments.faults.ground import Ground, Line, blames, max_age
 from experiments.faults.rows import LOST, NONE_LOST, NONE_TWICE, PACKETS, STEAL, Figure, Row, Seen
 from topologies.faults import NOWHERE
+from topologies.sockets import give_room
 
 AWAY_TICKS = 3
 """Ticks for which a switch stays away (ours)."""
@@ -43,6 +44,7 @@ def restart_switches(ground: Ground) -> Seen:
     back, lines = ground.until(lambda line: line["rules_changed"] > 0 and line["error"] is None)
     restored = sum(line["rules_changed"] for line in lines)
     measured, _ = ground.until(lambda line: line["error"] is None and max_age(line) < 2 * ground.tick)
+    give_room(ground.up.testbed.switch_pid)  # its sockets are new
     ground.ticks(2)
     there = sum(map(len, rules(ground).values()))
     return Seen(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import small_fabrics as small
+from fake_switch import FakeNetwork, Packet, number
 from test_encode import ENCODER, GROUPS, RULES
 from test_outage import A_D, SQUARE, settled
 
@@ -17,8 +18,22 @@ from controller.fabric import Fabric
 from controller.holdings import Held, groups_in, installed, rules_in
 from controller.labels import Labels
 from controller.ledger import Ledger
+from controller.openflow import phases
 from controller.pipeline import FORWARD, PINS, SLOTS
-from controller.rules import COUNTED, Change, Entry, Goto, Output, Rule, RuleSet, diff, doubtful, part_of, placed
+from controller.rules import (
+    COUNTED,
+    GATEWAY_MAC,
+    Change,
+    Entry,
+    Goto,
+    Output,
+    Rule,
+    RuleSet,
+    diff,
+    doubtful,
+    part_of,
+    placed,
+)
 from pricing.errors import InstallError
 from pricing.outage import NOTHING, Outage
 from pricing.policy import POLICIES
@@ -95,6 +110,45 @@ def test_a_new_controller_changes_nothing_that_is_right(outage: Outage) -> None:
     assert {route: shares.get(route, 0.0) for route in weights} == pytest.approx(weights, abs=0.03)
     after = settled(FABRIC, "joint-distributed", outage, state)
     assert tick.judge(FABRIC, after)[1]["gap"] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("outage", [NOTHING, Outage(A_D)])
+def test_a_controller_that_was_killed_in_the_middle_of_an_update_is_followed_without_a_gap(outage: Outage) -> None:
+    before = settled(FABRIC, "ecmp", NOTHING)
+    policy = POLICIES["joint"]
+    plan = tick.plan(FABRIC, tick.with_outage(FABRIC, tick.with_policy(before, policy), outage))
+    sent = [change for phase in phases(plan.delta) for change in phase]
+    right = {(switch, cookie) for switch, cookie, _ in known(before.installed) & known(plan.rules)}
+    for cut in range(0, len(sent) + 1, 11):
+        fake = FakeNetwork(FABRIC.plant)
+        for change in (*diff(before.installed, {}), *sent[:cut]):
+            fake.apply(change)
+        there = {
+            name: {e.cookie: (doubtful(e), ENCODER.told(e)) for e in (*one.rules.values(), *one.groups.values())}
+            for name, one in fake.switches.items()
+        }
+        state = adopt.adopted(FABRIC, policy, plan.labels, there, outage, ENCODER.told)
+        assert state.decision is not None
+        delta = tick.restore(FABRIC, state, state.decision).delta
+        assert not {(change.switch, change.entry.cookie) for change in delta} & right
+        if outage:
+            fake.fail("a", "d")
+        for phase in phases(delta):
+            for change in phase:
+                fake.apply(change)
+            assert all(len(fake.send("h-a", request(port))) == 1 for port in range(20000, 20008))
+
+
+def known(rules: RuleSet) -> set[tuple[str, int, bytes]]:
+    """Rules by what identifies them and what they do."""
+    return {(switch, entry.cookie, ENCODER.told(entry)) for switch, entry in placed(rules)}
+
+
+def request(port: int) -> Packet:
+    """A packet of the session that starts at a."""
+    addresses = {"ipv4_src": number(FABRIC.plant.hosts["h-a"].ip), "ipv4_dst": number("10.9.0.1")}
+    ports = {"ip_proto": 17, "udp_src": port, "udp_dst": 7000}
+    return {"eth_dst": number(GATEWAY_MAC), "eth_type": 0x800, **addresses, **ports}
 
 
 def test_what_went_missing_is_put_back_alone() -> None:

@@ -6,6 +6,7 @@ waits are held to their order of magnitude.
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -26,6 +27,7 @@ from topologies.hosts import logs, start
 from topologies.hosts.server import request_work
 from topologies.links import QueueCounters, capacity_problems, queue_counters, shaping
 from topologies.plant import Plant, plan
+from topologies.promptness import CACHES
 from topologies.testbed import Testbed
 
 NARROW, WIDE = 4e6, 40e6
@@ -306,6 +308,10 @@ class TestLife:
                 with Emulation(network, plan(network), testbed) as emulation:
                     emulation.wait_ready(timeout=10)
                     assert {row for (row,) in emulation._table("Controller", "is_connected")} == {True}
+                    tasks = Path(f"/proc/{testbed.switch_pid}/task")
+                    names = {int(one.name): (one / "comm").read_text() for one in tasks.iterdir()}
+                    renewing = [thread for thread, name in names.items() if name.startswith("revalidator")]
+                    assert {os.sched_getparam(thread).sched_priority for thread in renewing} == {CACHES}
             finally:
                 greeter.join()
 

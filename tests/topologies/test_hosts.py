@@ -27,7 +27,7 @@ from topologies.hosts.sockets import ECHO, HEADER
 from topologies.links import tos
 from topologies.plant import plan
 from topologies.scenario import load as scenario
-from topologies.sockets import SEND_BUFFER, give_room
+from topologies.sockets import RECEIVE_BUFFER, SEND_BUFFER, give_room
 from topologies.testbed import Testbed
 
 TRAFFIC = Traffic(
@@ -341,3 +341,4 @@ class TestRoom:
         with Testbed(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sending:
             give_room(os.getpid())
             assert sending.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= SEND_BUFFER
+            assert sending.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= RECEIVE_BUFFER
