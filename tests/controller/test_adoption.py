@@ -123,11 +123,10 @@ def test_a_controller_that_was_killed_in_the_middle_of_an_update_is_followed_wit
         fake = FakeNetwork(FABRIC.plant)
         for change in (*diff(before.installed, {}), *sent[:cut]):
             fake.apply(change)
-        there = {
-            name: {e.cookie: (doubtful(e), ENCODER.told(e)) for e in (*one.rules.values(), *one.groups.values())}
-            for name, one in fake.switches.items()
-        }
-        state = adopt.adopted(FABRIC, policy, plan.labels, there, outage, ENCODER.told)
+        there = [(name, rule) for name, one in fake.switches.items() for rule in one.rules.values()]
+        groups = [(name, group) for name, one in fake.switches.items() for group in one.groups.values()]
+        holds = held({"all": part_of(None, [*there, *groups])})
+        state = adopt.adopted(FABRIC, policy, plan.labels, holds, outage, ENCODER.told)
         assert state.decision is not None
         delta = tick.restore(FABRIC, state, state.decision).delta
         assert not {(change.switch, change.entry.cookie) for change in delta} & right
