@@ -177,6 +177,7 @@ class Program:
             "threads": 1,
             "presolve": "off",
             "solver": "simplex",
+            "simplex_strategy": 0,  # primal from a basis that new routes leave feasible, dual from any other
         }
         options |= {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
         for name, value in options.items():
