@@ -26,7 +26,7 @@ from pricing.multicast.instance import Cast, Function, Instance, Processor, Slot
 from pricing.network import LinkKey, Network, Session
 from pricing.values import FloatArray
 
-HEADROOM = 0.97
+HEADROOM = 0.95
 """Part of a capacity that virtual packets may use (ours)."""
 
 LEFT = 0.1
