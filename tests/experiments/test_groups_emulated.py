@@ -24,7 +24,6 @@ def test_each_member_gets_each_packet_once_under_unicast_copies_and_under_duplic
         assert found["failed_ticks"] == 0
         assert [end["destination"] for end in found["destinations"]] == ["LeftSink", "RightSink"]
         assert all(end["sent"] > 400 and not end["lost"] and not end["duplicated"] for end in found["destinations"])
-        assert all(0 < end["delay"] < 1 for end in found["destinations"])
         decided = [split for record in log.records for split in record["decided"]["to-both"]]
         assert decided
         seqs = log.requests["to-both"][0]["seq"]
