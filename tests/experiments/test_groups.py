@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from experiments.result import schema
+from experiments.result.assemble import Account
 from experiments.result.choices import parse_route
-from experiments.result.groups import bound, received
+from experiments.result.groups import bound, received, report
 from experiments.result.measure import Window
 from pricing.policy import get_policy
 from pricing.problem import problem_of
@@ -52,3 +54,50 @@ def test_lost_and_duplicated_packets_are_told_by_destination() -> None:
     told = [(end.destination, end.sent, end.received, end.lost, end.duplicated) for end in ends]
     assert told == [("LeftSink", 2, 2, 0, 0), ("RightSink", 2, 1, 1, 1)]
     assert ends[0].delay.value == pytest.approx(1.65)
+
+
+def test_what_was_measured_fits_the_schema_and_stands_beside_what_was_decided() -> None:
+    numbers, seconds = plan(NETWORK), 4.0
+    rng, count = np.random.default_rng(1), 400
+    sent, served = np.zeros(count, SENT), {}
+    sent["seq"], sent["size"] = np.arange(count), 500
+    sent["sent"] = np.sort(rng.integers(0, int(seconds * 1e9), count))
+    for node in NETWORK.sessions[0].destinations:
+        rows = np.zeros(count, SERVED)
+        rows["seq"], rows["sent"], rows["left"] = sent["seq"], sent["sent"], sent["sent"] + 4_000_000
+        served[numbers.host_at(node)] = (rows, {})
+    offered = count * (500 + 42) * 8 / seconds
+    allocation = (
+        get_policy("edspa")
+        .decide(NETWORK, Loads(np.zeros(len(NETWORK.links)), np.zeros(0), np.ones(1)), None)
+        .allocation
+    )
+    loads = problem_of(NETWORK).loads(allocation, np.array([offered]))
+    links = [{"price": 0.004} for _ in NETWORK.links]
+    split = {"to-both": [[str(route), weight] for route, weight in allocation]}
+    record = {"time": 1.0, "decided": split, "links": links, "lost_in_extraction": {}, "error": None}
+    log = SimpleNamespace(
+        policy="edspa",
+        setting="edspa",
+        measure=seconds,
+        window=(0.0, seconds),
+        records=[record],
+        seconds=[],
+        agents=[],
+        requests={"to-both": (sent, {"late": []})},
+        served=served,
+        answers={},
+        background=[],
+        queues=SimpleNamespace(loads=lambda edges: np.tile(loads, (len(edges) - 1, 1))),
+    )
+    account = Account(NETWORK, numbers, log)  # type: ignore[arg-type]
+    machine = {"framework": "os-ken", "versions": {}}
+    made = report([account], "butterfly-group", 1, "bin/wardrop validate butterfly-group", machine)
+    made["machine"] |= {"steal": 0.0, "late_p99_s": 0.0}
+    schema.check(made)
+    (found,) = made["groups"]
+    assert [end["lost"] for end in found["destinations"]] == [0, 0]
+    assert found["destinations"][0]["delay_s"]["value"] == pytest.approx(0.004)
+    assert found["copies"]["measured"]["value"] == pytest.approx(found["copies"]["decided"])
+    assert {verdict["verdict"] for verdict in found["verdicts"]} == {"met"}
+    assert [tree["route"] for tree in found["trees"]] == [str(route) for route, _ in allocation]
