@@ -23,6 +23,7 @@ from pricing.network import Network, Session
 
 pytestmark = [
     pytest.mark.emulated,
+    pytest.mark.long,
     pytest.mark.skipif(not can_emulate(), reason="needs root and Open vSwitch"),
 ]
 
@@ -176,7 +177,6 @@ def test_who_joins_is_served_who_leaves_is_pruned_and_who_stays_misses_nothing(t
         assert len(numbers) > 100
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("framework", list(PACKAGES))
 def test_version_2_and_a_member_that_vanishes(framework: str, tmp_path: Path) -> None:
     pytest.importorskip(PACKAGES[framework])
