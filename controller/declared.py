@@ -15,7 +15,8 @@ SUFFIXES = ("bytes_per_second", "work_per_second", "seconds", "ratio")
 """Units as names end with them, which OpenMetrics asks for; what has none of them is a plain number."""
 
 Told = tuple[str, str, Mapping[str, Any]]
-"""What a program in a host says: `sender` or `server`, the name of its session or host, and the fields of its file."""
+"""What a program in a host says: `sender`, `user` or `server`, the name of its session, user or host, and the fields
+of its file."""
 
 Sample = tuple[tuple[str, ...], float | None]
 Line = Mapping[str, Any]

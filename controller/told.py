@@ -1,8 +1,9 @@
 """What the programs in the hosts say of themselves: a small file each, replaced about once a second, read at a scrape.
 
-Senders write `sender-SESSION.json` and servers `load-HOST.json` into one folder in memory (`topologies.hosts`). Only
-files of sessions and hosts that exist are read, so that their number is bounded by the topology; one that was not
-replaced for a while belongs to a program that has ended, and says nothing any more.
+Senders write `sender-SESSION.json`, users `user-NAME.json` and servers `load-HOST.json` into one folder in memory
+(`topologies.hosts`). A user's file has what a sender says, of each of its options. Only files of sessions, users and
+hosts that exist are read, so that their number is bounded by the topology; one that was not replaced for a while
+belongs to a program that has ended, and says nothing any more.
 """
 
 from __future__ import annotations
@@ -12,31 +13,48 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from controller.declared import Declared, Read, Sample, Snapshot, Told
+from pricing.priority.elastic import user_of
 
 FRESH_S = 5.0
 """Age of a file from which its program is taken to have ended (ours)."""
 
 
 def read(folder: Path, senders: Mapping[str, str], hosts: Iterable[str], now: float) -> Iterator[Told]:
-    """What the programs say at a Unix time `now`, s: senders by session (and its host), then servers in hosts."""
-    asked = [("sender", name, host, f"sender-{name}.json") for name, host in senders.items()]
+    """What programs say at a Unix time `now`, s: senders by session (and its host), users, then servers in hosts."""
+    users = {user_of(name): host for name, host in senders.items()}
+    asked = [("sender", name, host, f"sender-{name}.json") for name, host in senders.items() if not user_of(name)]
+    asked += [("user", name, host, f"user-{name}.json") for name, host in users.items() if name]
     asked += [("server", name, name, f"load-{name}.json") for name in hosts]
     for kind, name, host, file in asked:
         try:
             fields = json.loads((folder / file).read_text())
         except FileNotFoundError:
             continue
-        if now - fields["time"] <= FRESH_S:
-            yield kind, name, {**fields, "host": host}
+        if now - fields["time"] > FRESH_S:
+            continue
+        yield kind, name, {**fields, "host": host}
+        for option, counts in fields["options"].items() if kind == "user" else ():
+            if option in senders:
+                yield "sender", option, {**counts, "host": host}
 
 
-def _senders(key: str) -> Read:
+def _told(of: str, key: str) -> Read:
+    """What senders, or users, say, by host and name."""
+
     def samples(seen: Snapshot) -> Iterator[Sample]:
         for kind, name, fields in seen.told:
-            if kind == "sender":
+            if kind == of:
                 yield (fields["host"], name), fields[key]
 
     return samples
+
+
+def _senders(key: str) -> Read:
+    return _told("sender", key)
+
+
+def _users(key: str) -> Read:
+    return _told("user", key)
 
 
 def _hosts(key: str) -> Read:
@@ -54,7 +72,7 @@ def _classes(seen: Snapshot) -> Iterator[Sample]:
             yield (name, str(number)), row["wait_s"]
 
 
-_SENDER, _HOST = ("host", "session"), ("host",)
+_SENDER, _USER, _HOST = ("host", "session"), ("host", "user"), ("host",)
 
 PROGRAMS: tuple[Declared, ...] = (
     Declared(
@@ -78,6 +96,41 @@ PROGRAMS: tuple[Declared, ...] = (
         "s",
         _SENDER,
         _senders("late_p99_s"),
+    ),
+    Declared(
+        "wardrop_user_requests_total", "counter", "Requests that came up, sent or not", "1", _USER, _users("asked")
+    ),
+    Declared(
+        "wardrop_user_accepted_ratio",
+        "gauge",
+        "Acceptance probability: the part of its requests that a user sends at the prices it has heard",
+        "1",
+        _USER,
+        _users("accepted"),
+    ),
+    Declared(
+        "wardrop_user_value_ratio",
+        "gauge",
+        "What a user's requests are worth, over what they were worth at the start",
+        "1",
+        _USER,
+        _users("value"),
+    ),
+    Declared(
+        "wardrop_user_announcements_total",
+        "counter",
+        "Announcements of prices that came to a user",
+        "1",
+        _USER,
+        _users("announcements"),
+    ),
+    Declared(
+        "wardrop_user_malformed_total",
+        "counter",
+        "Datagrams that came to a user where announcements do, and are none",
+        "1",
+        _USER,
+        _users("malformed"),
     ),
     Declared(
         "wardrop_host_requests_total", "counter", "Requests that came to a server", "1", _HOST, _hosts("received")

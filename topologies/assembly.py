@@ -187,7 +187,6 @@ class Assembly:
     def users(self, network: Network) -> dict[str, User]:
         """The users of the sessions."""
         found: dict[str, User] = {}
-        at: dict[str, str] = {}
         for name, part in sorted(self.form.users.items()):
             where = f"users.{name}"
             known = self._name(where, name, "session")
@@ -196,11 +195,6 @@ class Assembly:
                 continue
             if session.kind != "anycast":
                 self.problems.append(f"{where}: its session asks for no service; accepted: users of a service")
-            if at.setdefault(session.source, name) != name:
-                self.problems.append(
-                    f"{where}: found a second user at {session.source}, first {at[session.source]}; "
-                    "accepted: one at each node"
-                )
             rate = (part.rate or session.rate) / session.frame_bits
             found[session.name] = User(part.value.said(), part.delay_cost, rate)
         return found

@@ -195,10 +195,11 @@ class Traffic:
         """
         network, plant, folder = self.network.with_demand(demand), self.plant, self.folder
         module = "user" if self.groups else "sender"
+        exports = exports_in(folder.parent)
         if self.groups:
-            asked = using(network, plant, self.groups, folder, seed, settle, measure)
+            asked = using(network, plant, self.groups, folder, seed, settle, measure, exports)
         else:
-            asked = sending(network, plant, folder, seed, settle, measure, exports_in(folder.parent))
+            asked = sending(network, plant, folder, seed, settle, measure, exports)
         for name, (host, config) in asked.items():
             self._senders[name] = self._start(module, host, config, name)
         for name, host, beside, config in asking(self.background, plant, folder, seed, settle, measure):

@@ -37,7 +37,12 @@ SQUARE = replace(
 CUT = Outage(frozenset({("a", "d"), ("d", "a")}), frozenset())
 SENDER = {"host": "h-a", "sent": 40, "answers": 39, "errors": 1, "late_p99_s": 1e-4}
 SERVER = {"received": 9, "overflow": 2, "queue": 3, "wait_s": 0.01, "late_p99_s": 1e-3, "socket_drops": 0}
-PROGRAMS = (("sender", "s-a", SENDER), ("server", "east", {**SERVER, "classes": [{"wait_s": 0.02}, {"wait_s": None}]}))
+USER = {"host": "h-a", "asked": 90, "accepted": 0.4, "value": 2.0, "announcements": 7, "malformed": 1}
+PROGRAMS = (
+    ("sender", "s-a", SENDER),
+    ("user", "s", USER),
+    ("server", "east", {**SERVER, "classes": [{"wait_s": 0.02}, {"wait_s": None}]}),
+)
 """What programs in the hosts say; of the second class nobody was served."""
 
 UNITS = {
@@ -147,6 +152,7 @@ def bound(metric: Declared) -> int:
         "class": 2,
         "node": len(SQUARE.nodes),
         "host": len(small.plant(SQUARE).hosts),
+        "user": 1,
     }  # a square has two ways to each server
     return int(np.prod([(things | routes)[label] for label in metric.labels]))
 

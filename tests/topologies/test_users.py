@@ -10,14 +10,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from controller.compile import request_rule
+from controller.fabric import Fabric
+from controller.plant import plant_from_json
+from controller.told import read as read_told
 from pricing.errors import ScenarioError
 from pricing.network import SizeLaw
 from pricing.priority.announcement import PORT, Row, written
 from topologies.hosts import logs
+from topologies.hosts.sockets import ECHO
 from topologies.hosts.user import Customer, Elastic, Option
+from topologies.plant import plan
 from topologies.scenario import dump, elastic, load, parse
 
 TEXT = (Path(__file__).parents[2] / "topologies" / "library" / "two-servers.yaml").read_text()
+
+
+def crowded() -> str:
+    """`two-servers` with a second user on the left, of a service of its own."""
+    text = TEXT.replace("services:\n", "services:\n  mail: {servers: [left, right]}\n")
+    text = text.replace("sessions:\n", "sessions:\n  more: {source: Left, service: mail, rate: 100 kbit/s}\n")
+    more = "  more: {value: {law: log, a: 200, s: 50}, delay_cost: 200, rate: 400 kbit/s}\n"
+    return text.replace("users:\n", f"users:\n{more}")
 
 
 def problems(text: str) -> list[str]:
@@ -52,15 +66,24 @@ def test_users_are_written_out_and_where_they_choose_everybody_needs_one() -> No
         elastic(load("star"))
 
 
+def test_two_users_stand_at_one_node_where_they_ask_for_different_services() -> None:
+    scenario = elastic(parse(crowded(), Path("x.yaml")))
+    assert [group.name for group in scenario.groups] == ["few", "many", "more"]
+    fabric = Fabric(scenario.network, plant_from_json(plan(scenario.network).to_json(), scenario.network), 64)
+    requests = [request_rule(fabric, session) for session in scenario.network.sessions]
+    matches = {(switch, rule.match) for switch, rule in requests}
+    assert len(matches) == len(requests) == 12, "the switch tells every option of both by its address and mark"
+
+
 @pytest.fixture
 def customer(tmp_path: Path) -> Iterator[Customer]:
     """A user of two options, both at this machine: a class each."""
-    options = tuple(Option(k, f"o{k}", "127.0.0.1", 32 * (7 - k)) for k in (0, 1))
+    options = tuple(Option(k, f"u.here.{k + 1}", "127.0.0.1", 32 * (7 - k)) for k in (0, 1))
     one = Customer(
         Elastic(
             0, 1, "127.0.0.1", 200.0, SizeLaw("fixed", 100.0), 1, time.time() + 0.2, 0.0, 1.0, str(tmp_path / "user-u"),
             drain=0.1, options=options, value={"law": "quadratic", "a": 2.0, "b": 0.01}, begin=(50.0, 50.0),
-            folder=str(tmp_path),
+            folder=str(tmp_path), told=str(tmp_path / "user-u.json"),
         )
     )  # fmt: skip
     yield one
@@ -100,10 +123,28 @@ def test_what_is_sent_carries_its_class_and_every_option_has_its_logs(customer: 
         customer.run()
         customer.save()
     log, summary = logs.load(tmp_path / "user-u.npy")
-    assert summary["options"] == ["o0", "o1"]
+    assert summary["options"] == ["u.here.1", "u.here.2"]
     assert np.array_equal(log["option"] >= 0, log["chance"] < 0.5), "the acceptance probability, 100 of 200"
     for number in (0, 1):
-        requests, counts = logs.load(tmp_path / f"sender-o{number}.requests.npy")
+        requests, counts = logs.load(tmp_path / f"sender-u.here.{number + 1}.requests.npy")
         assert np.array_equal(requests["seq"], log["seq"][log["option"] == number])
         assert counts["sent"] == counts["scheduled"] == len(requests)
         assert (requests["sent"] > 0).all()
+
+
+def test_what_a_user_says_is_read_as_its_own_and_as_that_of_its_options(customer: Customer, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 7000))
+        customer.run()
+    customer.told("value 2")
+    customer.answered(ECHO.pack(1, 0, 3), [(0, 0, bytes(16))])
+    customer.export.second = 0  # as if the second were over
+    customer.export.write()
+    hosts, now = {"u.here.1": "h-a", "u.here.2": "h-a"}, time.time()
+    found = {(kind, name): fields for kind, name, fields in read_told(tmp_path, hosts, [], now)}
+    user = found.pop(("user", "u"))
+    assert (user["host"], user["asked"], user["accepted"], user["value"]) == ("h-a", len(customer.requests), 0.5, 2.0)
+    sent = [found["sender", name]["sent"] for name in hosts]
+    assert sent == np.bincount(customer.chosen[customer.chosen >= 0], minlength=2).tolist()
+    assert [found["sender", name]["answers"] for name in hosts] == [0, 1]
+    assert [*read_told(tmp_path, {"other.here.1": "h-a"}, [], now)] == []

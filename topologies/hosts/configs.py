@@ -127,7 +127,14 @@ def sending(
 
 
 def using(
-    network: Network, plant: Plant, groups: Sequence[Group], folder: Path, seed: int, settle: float, measure: float
+    network: Network,
+    plant: Plant,
+    groups: Sequence[Group],
+    folder: Path,
+    seed: int,
+    settle: float,
+    measure: float,
+    exports: Path | None = None,
 ) -> dict[str, tuple[str, Config]]:
     """Host and configuration of `topologies.hosts.user` by user; they are told later when to start.
 
@@ -137,6 +144,8 @@ def using(
         Where `user-NAME.npy` goes, and what a sender writes, for each option.
     settle, measure : float
         Lengths of the two segments, s.
+    exports : Path, optional
+        Where users tell of themselves, `user-NAME.json`; the folder by default.
     """
     classes = network.classes
     found: dict[str, tuple[str, Config]] = {}
@@ -170,6 +179,7 @@ def using(
             "delay_cost": group.user.delay_cost,
             "begin": [session.packet_rate for session in sessions],
             "folder": str(folder),
+            "told": str((exports or folder) / f"user-{group.name}.json"),
         }
         found[group.name] = host, config
     return found

@@ -365,6 +365,11 @@ class Sender:
         else:
             self.poller.unregister(descriptor)
 
+    def says(self, news: slice, late: float | None) -> dict[str, Any]:  # noqa: ARG002 a user's says more
+        """What the file `told` says: counts so far, and the lateness (s) of the requests `news`, told of now."""
+        sent, answers = self.export.sent, len(self.answers) // 2
+        return {"sent": sent, "answers": answers, "errors": sum(self.errors.values()), "late_p99_s": late}
+
     def save(self) -> None:
         """Write both logs."""
         self.requests["sent"] = np.frombuffer(self.sent, np.int64)
@@ -404,14 +409,8 @@ class _Export:
         sent = np.frombuffer(sender.sent, np.int64)[news]
         late = (sent - sender.requests["due"][news])[sent > 0] / SECOND
         self.told, self.sent, self.second = sender.done, self.sent + len(late), second
-        told = {
-            "time": second,
-            "sent": self.sent,
-            "answers": len(sender.answers) // 2,
-            "errors": sum(sender.errors.values()),
-            "late_p99_s": float(np.quantile(late, 0.99)) if len(late) else None,
-        }
-        save_summary(Path(sender.traffic.told), told)
+        told = sender.says(news, float(np.quantile(late, 0.99)) if len(late) else None)
+        save_summary(Path(sender.traffic.told), {"time": second, **told})
 
 
 def serve(config: Path, read: Callable[[Path], T], make: Callable[[T], Sender]) -> int:

@@ -8,7 +8,7 @@ is sent by the option that its number picks then, to that server and in that cla
 The configuration holds the fields of `Elastic`. A line `value F` on standard input makes its requests worth F times as
 much from then on. Every option has the two logs that a sender has, so whatever reads those reads a user's; beside
 them `LOG.npy` (`CHOSEN`) has what became of each request that came up, and its .json each announcement that was
-followed.
+followed. The file `told` says every second what a sender says, of each option, and what the user makes of prices.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import resource
 import socket
 import struct
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,7 @@ class Customer(Sender):
         self.chances = np.random.default_rng([traffic.seed, traffic.session, 2]).random(len(self.requests)).tolist()
         self.chosen = np.full(len(self.requests), -1, np.int16)
         self.returned: list[tuple[int, int, int]] = []
+        self.told_of = {option.session: Counter[str]() for option in traffic.options}
         self.tick = -1
         self.followed: list[dict[str, Any]] = []
         self.counts = {"announcements": 0, "malformed": 0}
@@ -126,12 +128,30 @@ class Customer(Sender):
         self.chosen[index] = picked
         HEADER.pack_into(payload, 0, option.session, flow, seq, now)
         sock = self.sockets[self.servers.index(option.address) * self.traffic.flows + flow]
-        return self.send(lambda: sock.sendmsg([payload], self.marks[picked]))
+        sent = self.send(lambda: sock.sendmsg([payload], self.marks[picked]))
+        self.told_of[option.session]["sent" if sent else "errors"] += 1
+        return sent
 
     def answered(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> None:
         """Note an answer of one of the options."""
         session, _, seq = ECHO.unpack(data)
         self.returned.append((session, seq, stamp(ancillary)))
+        if session in self.told_of:
+            self.told_of[session]["answers"] += 1
+
+    def says(self, news: slice, late: float | None) -> dict[str, Any]:  # noqa: ARG002 counts are kept as they grow
+        """What the file `told` says of a user, and of each option what it says of a sender."""
+        kinds = ("sent", "answers", "errors")
+        return {
+            "asked": self.done,
+            "accepted": self.choice.rate / self.user.rate,
+            "value": self.factor,
+            **self.counts,
+            "options": {
+                option.name: {**{kind: self.told_of[option.session][kind] for kind in kinds}, "late_p99_s": late}
+                for option in self.elastic.options
+            },
+        }
 
     def told(self, line: str) -> None:
         """`value F`, or a sender's factor."""
