@@ -79,6 +79,12 @@ POLICIES: dict[str, Policy] = {
         Policy("tolled", "each session for itself, under the tolls that make this the optimum", decide_tolled),
         Policy("priority", "users choose server and class at the classes' prices", publishing("priority"), raw=True),
         Policy(
+            "joint-priority",
+            "as priority, each class on the routes of least delay cost",
+            publishing("joint-priority"),
+            raw=True,
+        ),
+        Policy(
             "one-price", "users choose servers, first come, first served, at a price", publishing("one-price"), raw=True
         ),
         Policy(

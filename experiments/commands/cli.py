@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,20 +118,26 @@ def solve_scenario(
     ] = True,
     to: JsonOption = None,
 ) -> None:
-    """Show what the model says of a policy: splits, loads, delays and prices, with a certificate. Needs no root."""
-    from experiments.commands.solution import as_json, show, without_propagation
+    """Show what the model says of a policy: splits, loads, delays and prices, with a certificate. Needs no root.
+
+    Where users choose, each option is at the rate of the best equilibrium found.
+    """
+    from experiments.commands.solution import as_json, resting, show, show_rest, without_propagation
     from pricing.own import named
     from pricing.policy import solve
     from topologies import scenario as scenarios
 
     chosen = named(policy)
-    network = scenarios.load(scenario, load).network
+    found = scenarios.load(scenario, load)
     if not propagation:
-        network = without_propagation(network)
-    with console(stderr=True).status(f"{network.name}: {chosen.name}"):
+        found = replace(found, network=without_propagation(found.network))
+    with console(stderr=True).status(f"{found.name}: {chosen.name}"):
+        rest = resting(found, chosen.name)
+        network = rest.network if rest else found.network
         solution = solve(network, chosen)
     show(network, solution, console())
-    write_json(to, {**as_json(network, solution), "load": load, "propagation": propagation})
+    users = show_rest(network, solution, rest, console()) if rest or chosen.name == "joint-priority" else None
+    write_json(to, {**as_json(network, solution), "users": users, "load": load, "propagation": propagation})
 
 
 def console(stderr: bool = False) -> Console:

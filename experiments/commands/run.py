@@ -7,6 +7,7 @@ measures packets holds the machine.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import time
@@ -117,6 +118,10 @@ def validate(
         str | None,
         typer.Option("--without", metavar="A,B", help="Run the first policy also while the link A-B is down."),
     ] = None,
+    worth: Annotated[
+        str | None,
+        typer.Option("--worth", metavar="USER=F", help="Run the first policy also with that user's value times F."),
+    ] = None,
     price_loss: PriceLossOption = 0.0,
     price_late: PriceLateOption = 0.0,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the report there too.")] = None,
@@ -128,7 +133,7 @@ def validate(
     """
     options = options_of(framework, metrics, openflow, tick, wait, token, pcap)
     options = replace(options, price_loss=price_loss, price_late=price_late)
-    found = _validate(scenario, settings_of(policy, laws, without), duration, seed, load, options)
+    found = _validate(scenario, settings_of(policy, laws, without, worth), duration, seed, load, options)
     if "groups" in found:
         _publish_groups(found, out)
         write_json(to, found)
@@ -239,12 +244,13 @@ def as_carried(chosen: Scenario, policies: list[str]) -> Scenario:
     from pricing.priority.publish import REGIMES
     from topologies.scenario import elastic
 
-    chosen_by_users = [policy for policy in policies if policy in REGIMES]
+    regimes = [regime for regime in REGIMES if chosen.users or regime != "joint-priority"]  # which routes anybody
+    chosen_by_users = [policy for policy in policies if policy in regimes]
     if not chosen_by_users:
         return chosen
     if len(chosen_by_users) < len(policies):
         raise WardropError(
-            f"--policy {','.join(policies)}: {', '.join(REGIMES)} let users choose what is sent, the others do not; "
+            f"--policy {','.join(policies)}: {', '.join(regimes)} let users choose what is sent, the others do not; "
             "runs of either kind are accepted"
         )
     return elastic(chosen)
@@ -283,12 +289,28 @@ def _validate(
         raise WardropError(f"--duration {duration:g}: a number of seconds above 0 is accepted")
     chosen = scenarios.load(name, load)
     chosen = as_carried(chosen, [setting.policy for setting in settings])
+    _check_users(chosen, settings)
     for failed in {setting.without for setting in settings}:  # demand beyond capacity has no steady state to measure
         least_top_utilization(_without(chosen.network, failed))
     began = time.monotonic()
     with _page(chosen, page, token) as feed:
         up, logs = _phases(chosen, settings, duration, seed, options, feed)
     return _account(chosen, up, logs, seed, options, began)
+
+
+def _check_users(chosen: Scenario, settings: list[Setting]) -> None:
+    """Refuse a change of the value of somebody who is no user.
+
+    Raises
+    ------
+    WardropError
+        Names the users that there are.
+    """
+    names = [group.name for group in chosen.groups]
+    for user, factor in {setting.worth for setting in settings if setting.worth}:
+        if user not in names:
+            accepted = ", ".join(names) or "none without a policy at which users choose, such as priority"
+            raise WardropError(f"--worth {user}={factor:g}: found no user {user!r}; accepted users: {accepted}")
 
 
 def _without(network: Network, ends: tuple[str, ...]) -> Network:
@@ -312,13 +334,13 @@ def _without(network: Network, ends: tuple[str, ...]) -> Network:
     return left.network
 
 
-def settings_of(policies: str, laws: str, without: str | None) -> list[Setting]:
-    """What is measured, phase by phase: P[,P2...] with L[,L2...], the first one also without a link.
+def settings_of(policies: str, laws: str, without: str | None, worth: str | None = None) -> list[Setting]:
+    """What is measured, phase by phase: P[,P2...] with L[,L2...], the first one also without a link, or with a change.
 
     Raises
     ------
     WardropError
-        When a name is unknown, or there are neither one nor as many laws as policies.
+        When a name is unknown, there are neither one nor as many laws as policies, or a factor is no number above 0.
     """
     from controller.laws import law_name
     from experiments.running.phase import Setting
@@ -336,6 +358,11 @@ def settings_of(policies: str, laws: str, without: str | None) -> list[Setting]:
     if without:
         ends = tuple(end.strip() for end in without.split(","))
         found.insert(1, Setting(names[0], kinds[0], ends))
+    if worth:
+        user, _, factor = worth.partition("=")
+        if not re.fullmatch(r"\d+\.?\d*", factor) or not float(factor) > 0:
+            raise WardropError(f"--worth {worth}: USER=F with a number F above 0 is accepted, such as many=2")
+        found.append(Setting(names[0], kinds[0], worth=(user, float(factor))))
     return found
 
 
@@ -349,7 +376,7 @@ def _phases(
         LiveView(chosen.network, chosen.title) as view,
         campaign(chosen, settings[0].policy, options, _shown_in(view, feed)) as up,
     ):
-        return up, [up.run(each, seed, settling(each.policy, each.laws), duration) for each in settings]
+        return up, [up.run(each, seed, settling(each), duration) for each in settings]
 
 
 def _account(

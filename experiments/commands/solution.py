@@ -16,6 +16,9 @@ said.
 | `sessions[].delay_s` | {`network`, `server`, `total`}, means of a request |
 | `sessions[].split` | [{`route` (names of nodes), `server` ("" for unicast), `weight`, `delay_s`}] |
 | `links` | [{`src`, `dst`, `capacity_bps`, `load_bps`, `utilization`, `delay_s`, `price`}], price in s·bit a bit |
+| `users` | null but where users choose, or routes have classes: {`welfare`, `equilibria`, `residual`, `classes`} |
+| `users.welfare` | currency/s at the best of the `equilibria` found, with its residual; null without users |
+| `users.classes` | {`delay_cost`, `excess`, `worst`}: `pricing.priority.routed.ClassCertificate` of the allocation |
 | `servers` | [{`name`, `node`, `capacity`, `load`, `utilization`, `delay_s`, `price`}], capacity and load in work/s |
 """
 
@@ -23,13 +26,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from pricing.network import Network
 from pricing.policy import Solution
+from pricing.priority.routed import certify_classes
+
+if TYPE_CHECKING:
+    from pricing.priority.rest import AtRest
+    from topologies.scenario import Scenario
 
 SCHEMA = "wardrop-solve-1"
 
@@ -157,6 +166,52 @@ def show(network: Network, solution: Solution, console: Console) -> None:
         links.add_row(name, f"{row['load_bps'] / 1e6:.3f}", f"{row['capacity_bps'] / 1e6:g}", *_state(row))
     console.print(links)
     _summary(data, console)
+
+
+def resting(scenario: Scenario, policy: str) -> AtRest | None:
+    """Users at rest under a policy that lets them choose; None where nobody does.
+
+    Raises
+    ------
+    ScenarioError
+        When somebody beside the users is none.
+    """
+    from pricing.priority.publish import REGIMES
+    from pricing.priority.rest import at_rest
+    from topologies.scenario import elastic
+
+    regime = next((each for each in REGIMES if each == policy), None)
+    if regime is None or not scenario.users:
+        return None
+    chosen = elastic(scenario)
+    return at_rest(chosen.network, chosen.groups, regime)
+
+
+def show_rest(network: Network, solution: Solution, rest: AtRest | None, console: Console) -> dict[str, Any]:
+    """Print, and return, what is said of users and of classes."""
+    rates = np.array([session.packet_rate for session in network.sessions])
+    told = certify_classes(network, solution.allocation, rates)
+    best = rest.solutions.best if rest else None
+    found = {
+        "welfare": best.welfare if best else None,
+        "equilibria": len(rest.solutions.all) if rest else None,
+        "residual": best.residual if best else None,
+        "classes": {"delay_cost": _finite(told.cost), "excess": _finite(told.excess), "worst": _finite(told.worst)},
+    }
+    if best:
+        console.print(
+            f"users at rest: welfare {best.welfare:.6g} currency/s, the best of {found['equilibria']} found, residual "
+            f"{best.residual:.2g}",
+            soft_wrap=True,
+            highlight=False,
+        )
+    console.print(
+        f"with classes, delay costs {told.cost:.5g} currency/s; on the cheapest routes for their class, requests would "
+        f"save {told.excess:.2g} of what they pay, one at most {told.worst:.2g}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return found
 
 
 def _summary(data: dict[str, Any], console: Console) -> None:

@@ -3,6 +3,9 @@
 `agents` simulates the agents of `docs/design/agents.md` on `abilene`, messages lost and late, and counts what they say
 for more and more servers. Its columns are those of `experiments.papers.agents`.
 
+`users` simulates users who follow measured prices, on `two-servers` and `abilene`, with seeds on which no constant was
+chosen. Its columns are those of `experiments.papers.users`.
+
 `iteration` makes figures too. Three tables, on the joint paper's instance with its servers scaled to several loads, and
 where all sources and servers are alike: rounds to a certified gap and what is told for it; seconds to a gap when prices
 come late and get lost; and the distance to an optimum that moves with the capacities. Fields of `--json FILE` and
@@ -38,20 +41,20 @@ from pricing.errors import WardropError
 
 @app.command("study")
 def study(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to study: iteration or agents.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to study: iteration, agents or users.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where tables and figures go.")] = Path("out/study"),
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Runs of each kind with messages.")] = 2,
     to: JsonOption = None,
 ) -> None:
-    """Study the distributed iterations: rounds, late and lost prices, what is told. Needs no root."""
-    if name not in ("iteration", "agents"):
-        raise WardropError(f"no study is called {name!r}; iteration and agents are accepted")
-    from experiments.papers import agents, iterations
+    """Study the distributed iterations, and users: rounds, late and lost prices, what is told. Needs no root."""
+    from experiments.papers import agents, iterations, users
 
-    made = agents.study if name == "agents" else iterations.study
+    studies = {"iteration": iterations.study, "agents": agents.study, "users": users.study}
+    if name not in studies:
+        raise WardropError(f"no study is called {name!r}; iteration, agents and users are accepted")
     try:
         with console(stderr=True).status(f"{name}: a few minutes"):
-            tables = made(out, seeds)
+            tables = studies[name](out, seeds)
     except OSError as error:
         raise WardropError(f"--out {out}: {error.strerror}; a directory that can be written is accepted") from error
     screen = console()

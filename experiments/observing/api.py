@@ -23,7 +23,17 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from experiments.observing.changes import Change
 from experiments.observing.feed import Feed
-from experiments.observing.models import Demand, Done, NetworkFacts, PolicyName, Problem, TickFacts, Works, facts_of
+from experiments.observing.models import (
+    Demand,
+    Done,
+    NetworkFacts,
+    PolicyName,
+    Problem,
+    TickFacts,
+    Works,
+    Worth,
+    facts_of,
+)
 from experiments.pages.colours import stylesheet
 from pricing.errors import Refused, WardropError
 from pricing.policy import get_policy
@@ -176,6 +186,11 @@ def _add_changes(app: FastAPI, feed: Feed, token: str | None) -> None:
     def demand(session: str, wanted: Demand) -> Done:
         """Let a session send `factor` times its rate."""
         return carried_out(lambda run: run.set_demand(session, wanted.factor), f"{session} at {wanted.factor:g}")
+
+    @change("/api/users/{user}/value")
+    def value(user: str, wanted: Worth) -> Done:
+        """Let a user's requests be worth `factor` times what they were worth at the start."""
+        return carried_out(lambda run: run.set_value(user, wanted.factor), f"{user}'s value times {wanted.factor:g}")
 
     @change("/api/links/{src}/{dst}")
     def link(src: str, dst: str, wanted: Works) -> Done:

@@ -18,7 +18,7 @@ REPLY_S = 10.0
 """Longest wait for a change to be carried out (ours)."""
 
 DENSEST = 10.0
-"""Largest factor of a session's demand (ours): two cores send no more."""
+"""Largest factor of a session's demand, or of a user's value (ours): two cores send no more."""
 
 CLOSED = "this run takes no changes; `bin/wardrop run SCENARIO` does, once its traffic flows"
 """Why a change is refused where nobody looks into the inbox."""
@@ -32,6 +32,9 @@ class Changeable(Protocol):
 
     def set_demand(self, session: str, factor: float) -> None:
         """Let a session send `factor` times its rate."""
+
+    def set_value(self, user: str, factor: float) -> None:
+        """Let a user's requests be worth `factor` times what they were worth at the start."""
 
     def set_link(self, src: str, dst: str, works: bool) -> None:
         """Let the cable between two nodes fail, or heal it."""

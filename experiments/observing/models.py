@@ -202,6 +202,12 @@ class Demand(BaseModel):
     factor: Annotated[float, Field(ge=0, le=DENSEST, description="times its rate; 0 silences it")]
 
 
+class Worth(BaseModel):
+    """What a user's requests are worth."""
+
+    factor: Annotated[float, Field(gt=0, le=DENSEST, description="times what they were worth at the start")]
+
+
 class Works(BaseModel):
     """Whether something works."""
 

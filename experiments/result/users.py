@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 
 from experiments.result.assemble import Account
-from experiments.result.estimate import Estimate, Verdict, at_most, mean, paired, ratio, verdict
+from experiments.result.estimate import Estimate, Verdict, at_most, mean, paired, rate, ratio, verdict
 from experiments.result.verdicts import entry
+from pricing.priority.economy import Economy
 from pricing.priority.elastic import Group, economy_of
-from pricing.priority.publish import REGIMES
+from pricing.priority.loop import USED, worthy
+from pricing.priority.publish import REGIMES, WITH_CLASSES
+from pricing.priority.routed import NEAREST
 from pricing.priority.solve import optimum
 from pricing.priority.values import value_of
 from pricing.priority.waits import Queues
@@ -34,21 +37,25 @@ WAIT_TOLERANCE, WAIT_TOLERANCE_S = 0.12, 0.3e-3
 WELFARE_LIMIT = 0.95
 """Of the best equilibrium's welfare, that prices of classes have to reach."""
 
+FOLLOWED = 0.1
+"""How near to the equilibrium's own move that of a user has to come whose value changes, ratio (ours)."""
+
 SETTLED_TICKS, SETTLED_MOVE = 60, 0.02
 """Ticks after which prices have come to rest: the largest move of one in a tick is smaller, on average."""
 
 STARTS = 12
 """Starts of the search for equilibria."""
 
-USED = 0.01
-"""Part of all requests from which on a session's price counts as used."""
-
 
 def user_verdicts(account: Account, groups: Sequence[Group], first: Account | None = None) -> list[dict[str, Any]]:
     """The verdicts of one phase in which users chose; `first` is the phase that its welfare is held against."""
+    worth = account.log.setting.worth
+    before, groups = groups, worthy(groups, *worth) if worth else tuple(groups)
     found = [*_welfare(account, groups, first), *_waits_at_servers(account), *_waits_of_classes(account)]
     if account.log.policy != REGIMES[-1]:
         found.append(_rest(account))
+    if worth and first is not None:
+        found.append(_following(account, first, before, groups, worth))
     return found
 
 
@@ -61,14 +68,14 @@ def welfare(account: Account, groups: Sequence[Group]) -> Estimate:
         options = [network.session_index[name] for name in group.options]
         mine = np.isin(requests.session, options)
         number = int((inside & mine).sum())
-        rate = number / account.window.duration
+        sent = number / account.window.duration
         back = requests.answered[quiet & mine] - requests.sent[quiet & mine]
         delay = mean(back[requests.answered[quiet & mine] > 0] / SECOND)
         value, cost = value_of(group.user.value), group.user.delay_cost
-        lost = cost * rate * delay.value if number else 0.0
-        total += value.value(rate) - lost
-        noise = (value.marginal(rate) - cost * delay.value) * 1.96 * np.sqrt(number) / account.window.duration
-        variance += noise**2 + (cost * rate * delay.ci95) ** 2 if number else 0.0
+        lost = cost * sent * delay.value if number else 0.0
+        total += value.value(sent) - lost
+        noise = (value.marginal(sent) - cost * delay.value) * 1.96 * np.sqrt(number) / account.window.duration
+        variance += noise**2 + (cost * sent * delay.ci95) ** 2 if number else 0.0
         count += number
     return Estimate(total, float(np.sqrt(variance)), count)
 
@@ -114,19 +121,50 @@ def _average(records: Sequence[dict[str, Any]], field: str, session: str) -> flo
 
 def _welfare(account: Account, groups: Sequence[Group], first: Account | None) -> list[dict[str, Any]]:
     got = welfare(account, groups)
-    best = optimum(economy_of(account.network, groups), starts=STARTS)
+    best = optimum(_economy(account, groups), starts=STARTS)
     part = Estimate(got.value / best.best.welfare, got.ci95 / abs(best.best.welfare), got.n)
     several = f"; {len(best.all)} equilibria that are maxima were found" if len(best.all) > 1 else ""
     note = f"{got.value:.5g} currency/s, the best equilibrium {best.best.welfare:.5g}{several}"
     name = "welfare over that of the best equilibrium"
-    if account.log.policy == REGIMES[0]:
+    if account.log.policy in WITH_CLASSES:
         said: Verdict = "met" if part.low >= WELFARE_LIMIT else "not met" if part.high < WELFARE_LIMIT else "undecided"
         return [entry(name, part, WELFARE_LIMIT, None, said, note, "ratio")]
-    if first is None or first.log.policy != REGIMES[0]:
+    if first is None or first.log.policy not in WITH_CLASSES:
         return [entry(name, part, 1.0, None, at_most(part, 1.0), note, "ratio")]
     over = ratio(got, welfare(first, groups))
     name = f"welfare of {account.log.policy} over {first.log.policy}"
     return [entry(name, over, 1.0, None, at_most(over, 1.0), note, "ratio")]
+
+
+def _following(
+    account: Account, first: Account, before: Sequence[Group], after: Sequence[Group], worth: tuple[str, float]
+) -> dict[str, Any]:
+    """How far the rate of a user moved whose value has changed, over how far the equilibrium's did."""
+    name, factor = worth
+    place = [group.name for group in after].index(name)
+    old, new = (
+        float(optimum(_economy(account, groups), starts=STARTS).best.totals[place]) for groups in (before, after)
+    )
+    was, now = _sent(first, after[place]), _sent(account, after[place])
+    moved = Estimate((now.value - was.value) / (new - old), np.hypot(now.ci95, was.ci95) / abs(new - old), now.n)
+    steps = [step for step in account.log.chosen[name][1]["followed"] if step["value"] == factor]
+    gone = [abs(sum(step["rates"]) - was.value) >= (1 - FOLLOWED) * abs(new - old) for step in steps]
+    ticks = f"{1 - FOLLOWED:.0%} of it after {gone.index(True)} announcements" if any(gone) else "not there yet"
+    note = f"{name}: {was.value:.4g} to {now.value:.4g} requests/s, the equilibrium {old:.4g} to {new:.4g}; {ticks}"
+    title = "move of a user whose value changes over that of the equilibrium"
+    return entry(title, moved, 1.0, FOLLOWED, verdict(moved, 1.0, absolute=FOLLOWED), note, "ratio")
+
+
+def _economy(account: Account, groups: Sequence[Group]) -> Economy:
+    """The economy on the routes that the policy may take."""
+    return economy_of(account.network, groups, NEAREST if account.log.policy == "joint-priority" else 1)
+
+
+def _sent(account: Account, group: Group) -> Estimate:
+    """Requests/s that a user sent."""
+    options = [account.network.session_index[name] for name in group.options]
+    mine = np.isin(account.requests.session, options) & account.window.holds(account.requests.sent)
+    return rate(np.ones(int(mine.sum())), account.window.duration)
 
 
 def _waits_at_servers(account: Account) -> list[dict[str, Any]]:
@@ -187,10 +225,12 @@ def _waits_of_classes(account: Account) -> list[dict[str, Any]]:
 
 def _rest(account: Account) -> dict[str, Any]:
     """Whether prices had come to rest: the largest relative move of a price in use, tick by tick."""
-    moves = price_moves(account.log.records)[SETTLED_TICKS:]
+    records = [record for record in account.log.records if record["time"] >= account.log.changed]
+    moves = price_moves(records)[SETTLED_TICKS:]
     value = mean(moves)
     worst = f"95 of 100 below {np.quantile(moves, 0.95):.2%}" if len(moves) else "none"
-    note = f"ticks after the first {SETTLED_TICKS} of the phase, the largest of all prices in use in each; {worst}"
+    since = f"ticks after the first {SETTLED_TICKS} of the phase, or since a change"
+    note = f"{since}, the largest of all prices in use in each; {worst}"
     return entry("move of a price in a tick", value, SETTLED_MOVE, None, at_most(value, SETTLED_MOVE), note, "ratio")
 
 

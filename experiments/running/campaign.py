@@ -152,14 +152,19 @@ class Campaign:
         self.controller.ask({"laws": setting.laws})
         self.controller.ask({"policy": setting.policy})
 
+        traffic, worth = self._traffic(), setting.worth
+
         def poll(elapsed: float, total: float) -> list[dict[str, Any]]:
+            nonlocal worth
             self.check()
+            if worth and elapsed >= settle / 2:
+                traffic.set_value(*worth)
+                worth = None
             new = [record for record in self.controller.new_records() if "tick" in record]
             self.history += new
             self.progress(title, elapsed, total, new)
             return new
 
-        traffic = self._traffic()
         if setting.without:
             self.emulation.fail_link(*setting.without)
         try:
@@ -195,11 +200,12 @@ class Campaign:
             time.sleep(0.1)
 
 
-def settling(policy: str, laws: LawName = "measured") -> float:
-    """Seconds that a policy, and laws that are fitted to waits, are given before anything is measured."""
-    if policy in ITERATES or is_own(policy) or laws == "fitted":
-        return SETTLE_ITERATING_S
-    return SETTLE_ESTIMATING_S if policy in LIVES_ON_DEMAND else SETTLE_S
+def settling(setting: Setting) -> float:
+    """Seconds that a policy, laws that are fitted to waits, and a change, are given before anything is measured."""
+    policy, times = setting.policy, 2 if setting.worth else 1
+    if policy in ITERATES or is_own(policy) or setting.laws == "fitted":
+        return times * SETTLE_ITERATING_S
+    return times * (SETTLE_ESTIMATING_S if policy in LIVES_ON_DEMAND else SETTLE_S)
 
 
 def late_by_second(log: PhaseLog) -> list[dict[int, float]]:

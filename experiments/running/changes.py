@@ -9,6 +9,7 @@ from experiments.running.campaign import Campaign
 from experiments.running.phase import Traffic
 from pricing.errors import WardropError
 from pricing.policy import get_policy
+from pricing.priority.elastic import user_of
 
 AGENTS_SEED = 1
 """Of what agents lose that are started in the middle of a run (ours)."""
@@ -34,13 +35,32 @@ class Changes:
         Raises
         ------
         WardropError
-            When there is no such session.
+            When there is no such session, or its user decides what it sends.
         """
         if session not in self.up.network.session_index:
             raise WardropError(f"unknown session {session!r}; accepted: {', '.join(self.up.network.session_index)}")
+        if self.up.groups:
+            raise WardropError(
+                f"session {session!r}: its user {user_of(session)!r} decides what it sends; what changes that is what "
+                "requests are worth, the user's value"
+            )
         self.traffic.set_demand(session, factor)
         self.feed.demanded(session, factor)
         self.feed.say(f"Demand: {session} sends {factor:g} times its rate")
+
+    def set_value(self, user: str, factor: float) -> None:
+        """Let a user's requests be worth `factor` times what they were worth at the start.
+
+        Raises
+        ------
+        WardropError
+            When there is no such user.
+        """
+        names = [group.name for group in self.up.groups]
+        if user not in names:
+            raise WardropError(f"unknown user {user!r}; accepted: {', '.join(names) or 'none, nobody chooses here'}")
+        self.traffic.set_value(user, factor)
+        self.feed.say(f"Value: requests of {user} are worth {factor:g} times what they were")
 
     def set_link(self, src: str, dst: str, works: bool) -> None:
         """Let the cable between two nodes fail, or heal it; raises as `Faults.link`, and so on for the others."""

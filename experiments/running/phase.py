@@ -60,17 +60,21 @@ class Setting:
         Ends of a cable that is failed meanwhile; empty for none.
     demand : float
         Times the sessions' own rates that they offer.
+    worth : pair of str and float, optional
+        A user, and how many times as much its requests are worth from the middle of the time to settle on.
     """
 
     policy: str
     laws: LawName = "measured"
     without: tuple[str, ...] = ()
     demand: float = 1.0
+    worth: tuple[str, float] | None = None
 
     def __str__(self) -> str:
-        laws = "" if self.laws == "measured" else f", {self.laws} laws"
-        laws += "" if self.demand == 1 else f", {self.demand:.3g} times the demand"
-        return self.policy + laws + (f" without {'-'.join(self.without)}" if self.without else "")
+        said = self.policy + ("" if self.laws == "measured" else f", {self.laws} laws")
+        said += "" if self.demand == 1 else f", {self.demand:.3g} times the demand"
+        said += f" without {'-'.join(self.without)}" if self.without else ""
+        return said + (f", {self.worth[0]}'s value x{self.worth[1]:g}" if self.worth else "")
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,11 @@ class PhaseLog:
     def window(self) -> tuple[float, float]:
         """Unix times between which the measured packets were sent."""
         return self.start + self.settle, self.start + self.settle + self.measure
+
+    @property
+    def changed(self) -> float:
+        """Unix time from which on nothing was changed."""
+        return self.start + (self.settle / 2 if self.setting.worth else 0.0)
 
 
 @dataclass
@@ -242,6 +251,10 @@ class Traffic:
     def set_demand(self, session: str, factor: float) -> None:
         """Let a session send `factor` times its rate from now on; 0 silences it."""
         self._senders[session].tell(repr(factor))
+
+    def set_value(self, user: str, factor: float) -> None:
+        """Let a user's requests be worth `factor` times what they were worth at the start."""
+        self._senders[user].tell(f"value {factor!r}")
 
     def _start(self, what: str, host: str, config: Mapping[str, Any], name: str = "") -> Program:
         return self.emulation.start(host, what, config, f"{self.folder.name}/{what}-{name or host}.config")

@@ -198,7 +198,7 @@ def _followed(
 
 def measured(up: Campaign, policy: str, part: float, demand: float, duration: float, seed: int) -> Step:
     """A step on packets, after as long as the policy takes to settle."""
-    log = up.run(Setting(policy, demand=demand), seed, settling(policy), duration)
+    log = up.run(Setting(policy, demand=demand), seed, settling(Setting(policy)), duration)
     account = Account(up.network, up.emulation.plant, log)
     ends = arrivals(account)
     sent, left = np.concatenate([end.sent for end in ends]), np.concatenate([end.left for end in ends])

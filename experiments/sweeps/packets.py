@@ -8,6 +8,7 @@ from experiments.cells import Result
 from experiments.result.assemble import Account
 from experiments.running.campaign import Options, Progress, campaign, excluded_share, settling
 from experiments.running.machine import BAD_SHARE
+from experiments.running.phase import Setting
 from experiments.sweeps.grid import Cell, figures, no_steady_state
 from topologies.scenario import Scenario
 
@@ -32,7 +33,7 @@ def measured(cell: Cell, scenario: Scenario, options: Options, progress: Progres
     if options.pcap is not None:
         options = replace(options, pcap=options.pcap / f"{cell.policy.replace('/', '-')}-{cell.load:g}-{cell.seed}")
     with campaign(here, cell.policy, options, progress) as up:
-        log = up.run(cell.policy, cell.seed, settling(cell.policy), cell.duration)
+        log = up.run(cell.policy, cell.seed, settling(Setting(cell.policy)), cell.duration)
         account = Account(up.network, up.emulation.plant, log)
     sessions = account.measured.sessions
     captures = {"captures": [asdict(capture) for capture in up.captures]} if up.captures else {}

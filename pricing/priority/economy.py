@@ -80,6 +80,8 @@ class Service:
         One or more, all equally good.
     user : str, optional
         Whose it is.
+    classes : sequence of int, optional
+        Those that it may use, 1 first; all of them by default.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Service:
     delay_cost: float
     programs: Sequence[Program]
     user: str = ""
+    classes: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Economy:
             (s, p, k)
             for s, service in enumerate(self.services)
             for p in range(len(service.programs))
-            for k in range(self.classes)
+            for k in ([k - 1 for k in service.classes] or range(self.classes))
         ]
 
     @cached_property
@@ -256,6 +259,8 @@ def _problems(economy: Economy) -> list[str]:
     for service in economy.services:
         if not (np.isfinite(service.delay_cost) and service.delay_cost >= 0):
             found.append(f"service {service.name}: delay cost {service.delay_cost:g}; a number from 0 is accepted")
+        if wrong := [k for k in service.classes if not 1 <= k <= economy.classes]:
+            found.append(f"service {service.name}: classes {wrong}; 1 to {economy.classes} are accepted")
         if not service.programs:
             found.append(f"service {service.name}: no program; one or more is accepted")
         for program in service.programs:

@@ -21,16 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from pricing.network import Network, Session
+from pricing.network import Network, Route, Session
 from pricing.priority.economy import Economy, Service, machines_of, program_of
 from pricing.priority.tatonnement import nearest_shares
 from pricing.priority.values import Value, value_of
-from pricing.routes import equal_routes
+from pricing.routes import equal_routes, nearest_routes
 from pricing.values import FloatArray
 
-STEP, SHIFT = 0.1, 1.0
+STEP, SHIFT = 0.1, 2.0
 """Part of the way that rates and shares move at each announcement, and the share that would leave an option for each
-part of the least cost that it costs more; smaller than where prices are exact, for measured ones come late (ours)."""
+part of the least cost that it costs more; smaller than where prices are exact, for measured ones come late (ours,
+chosen as `pricing.priority.publish.PACE` was)."""
 
 START_LOAD = 0.5
 """Load of the fullest machine at which users begin, before anybody has told them a price (ours)."""
@@ -95,12 +96,16 @@ def expanded(network: Network, users: Mapping[str, User], classes: int) -> tuple
     return replace(found, sessions=tuple(replace(s, rate=part * s.rate) for s in sessions)), tuple(groups)
 
 
-def economy_of(network: Network, groups: Sequence[Group]) -> Economy:
-    """The economy of users with their values, on shortest routes; its options are the network's sessions, in order."""
+def economy_of(network: Network, groups: Sequence[Group], nearest: int = 1) -> Economy:
+    """The economy of users with their values, on the `nearest` shortest routes to each server.
+
+    With one, which is each session's shortest, its options are the network's sessions, in order.
+    """
     services = []
     for group in groups:
         first = [network.sessions[network.session_index[name]] for name in group.options]
-        programs = [program_of(network, equal_routes(network, one)[0][0]) for one in first if one.klass == 1]
+        ways = [_ways(network, one, nearest) for one in first if one.klass == 1]
+        programs = [program_of(network, route) for routes in ways for route in routes]
         services.append(Service(group.name, value_of(group.user.value), group.user.delay_cost, programs))
     return Economy(machines_of(network), services, network.classes)
 
@@ -116,6 +121,10 @@ def user_of(option: str) -> str:
 
 def _to(classes: int) -> range:
     return range(1, classes + 1)
+
+
+def _ways(network: Network, session: Session, nearest: int) -> Sequence[Route]:
+    return nearest_routes(network, session, nearest) if nearest > 1 else [equal_routes(network, session)[0][0]]
 
 
 def _option(session: Session, server: str, klass: int, user: User) -> Session:

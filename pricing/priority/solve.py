@@ -187,6 +187,11 @@ def _way_up(state: State) -> FloatArray | None:
     return direction
 
 
+def is_top(state: State) -> bool:
+    """Whether W falls, from a state at rest, in every direction that moves options in use."""
+    return _way_up(state) is None
+
+
 def _climb(state: State, direction: FloatArray) -> State | None:
     """The first of ever shorter steps along `direction`, cut at 0, that lifts W with all machines below capacity."""
     size, dust = 1.0, 1e-14 * float(np.abs(state.values).sum() + np.abs(state.x * state.costs).sum())
@@ -268,7 +273,7 @@ def _gather(economy: Economy, ended: Sequence[FloatArray], priced: bool, counts:
                 kept[place] = replace(solution, state=best, starts=solution.starts + count)
                 break
         else:
-            kept.append(Solution(state, priced and _way_up(state) is None, count))
+            kept.append(Solution(state, priced and is_top(state), count))
     calm = [service.name for service in economy.services if service.delay_cost == 0]
     if calm and filled > max((solution.state.welfare for solution in kept), default=-np.inf):
         raise Infeasible(

@@ -242,6 +242,18 @@ def value_of(law: Mapping[str, Any]) -> Value:
     return value
 
 
+def multiplied(law: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """The law of a value that is `factor` times as high at every rate.
+
+    >>> multiplied({"law": "log", "a": 3.0, "s": 0.5}, 2.0)
+    {'law': 'log', 'a': 6.0, 's': 0.5}
+    """
+    found = dict(law)
+    for name in IN_CURRENCY[law["law"]]:
+        found[name] = (factor * np.asarray(law[name])).tolist()
+    return found
+
+
 LAWS: Mapping[str, tuple[Callable[..., Value], tuple[str, ...]]] = {
     "quadratic": (Quadratic, ("a", "b")),
     "log": (Log, ("a", "s")),
@@ -249,6 +261,14 @@ LAWS: Mapping[str, tuple[Callable[..., Value], tuple[str, ...]]] = {
     "table": (table, ("rates", "values")),
 }
 """Values by name, each with its numbers."""
+
+IN_CURRENCY: Mapping[str, tuple[str, ...]] = {
+    "quadratic": ("a", "b"),
+    "log": ("a",),
+    "isoelastic": ("a",),
+    "table": ("values",),
+}
+"""Which of its numbers a value is proportional to."""
 
 
 def checked(value: Value, largest: float, what: str = "value") -> Value:

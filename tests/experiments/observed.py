@@ -68,6 +68,10 @@ class MadeUpRun:
         self.feed.demanded(session, factor)
         self.feed.say(f"Demand: {session}")
 
+    def set_value(self, user: str, factor: float) -> None:
+        """There are no users."""
+        raise WardropError(f"unknown user {user!r}, whose value was to be {factor:g} times as high")
+
     def set_link(self, src: str, dst: str, works: bool) -> None:
         """Fail or heal a cable."""
         self._set(frozenset((src, dst)), works)

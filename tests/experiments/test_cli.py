@@ -131,6 +131,17 @@ def test_solve_prints_tables_and_writes_what_it_documents(wardrop: Any, tmp_path
     assert found["servers"][1]["load"] == pytest.approx(east)
 
 
+def test_solve_finds_users_at_rest_with_the_certificate_of_their_routes(wardrop: Any, tmp_path: Path) -> None:
+    words = ("solve", "two-servers", "--policy", "joint-priority", "--json", str(tmp_path / "s.json"))
+    code, out, _ = wardrop(*words)
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert code == 0
+    assert "users at rest: welfare 2865.54 currency/s" in out
+    assert found["users"]["welfare"] == pytest.approx(2865.54, rel=1e-5)
+    assert found["users"]["classes"]["excess"] < 1e-6
+    assert found["sessions"][0]["name"] == "few.left.1"
+
+
 def test_solve_documents_every_field(wardrop: Any, tmp_path: Path) -> None:
     from experiments.commands import solution
 

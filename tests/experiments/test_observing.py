@@ -150,6 +150,7 @@ class TestReading:
         assert changes == {
             "/api/policy",
             "/api/sessions/{session}/demand",
+            "/api/users/{user}/value",
             "/api/links/{src}/{dst}",
             "/api/nodes/{node}",
             "/api/servers/{server}",
@@ -217,6 +218,8 @@ class TestChanges:
             ("policy", {"policy": "jojnt"}, "did you mean 'joint'"),
             ("sessions/nobody/demand", {"factor": 1.0}, "unknown session 'nobody'"),
             ("sessions/web-Seattle/demand", {"factor": -1.0}, "greater than or equal to 0"),
+            ("users/nobody/value", {"factor": 2.0}, "unknown user 'nobody'"),
+            ("users/nobody/value", {"factor": 0.0}, "greater than 0"),
             ("servers/east", {"work": True}, "works"),
         ],
     )

@@ -34,5 +34,5 @@ def test_it_writes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_another_study_is_refused() -> None:
-    with pytest.raises(WardropError, match="iteration and agents are accepted"):
+    with pytest.raises(WardropError, match="iteration, agents and users are accepted"):
         studies.study("nothing")

@@ -11,11 +11,12 @@ from pricing.errors import MeasurementError
 from pricing.network import Link, Network, Node, Server, Session, SizeLaw
 from pricing.policy import POLICIES
 from pricing.priority import announcement
-from pricing.priority.elastic import Choice, Group, User, begun, economy_of, expanded
-from pricing.priority.publish import Published, Regime, published
+from pricing.priority.elastic import Choice, Group, User, economy_of, expanded
+from pricing.priority.loop import follow, worthy
+from pricing.priority.publish import REGIMES, Regime, published
+from pricing.priority.rest import at_rest
 from pricing.priority.solve import optimum
 from pricing.priority.state import State
-from pricing.priority.values import value_of
 from pricing.shortest import shortest_path
 from pricing.values import Loads
 
@@ -84,37 +85,45 @@ def test_what_is_published_moves_a_part_of_the_way_and_overload_has_a_price() ->
     alone = published(net, shortest, 10 * rates, None)
     assert np.isfinite(alone.prices).all()
     assert (alone.prices > first.prices).all()
-    assert over.prices == pytest.approx((first.prices + alone.prices) / 2)
+    assert over.rates == pytest.approx(5.5 * rates)
+    assert (over.prices > first.prices).all()
 
 
-def follow(regime: Regime, ticks: int, seed: int) -> tuple[list[float], list[float]]:
-    """Welfare and the largest move of a price, tick by tick: Poisson requests, counted each second."""
-    net, groups = options()
-    economy, random = economy_of(net, groups), np.random.default_rng(seed)
-    choices, values = [begun(group, net) for group in groups], [value_of(group.user.value) for group in groups]
-    found: Published | None = None
-    welfare, moves = [], []
-    for _ in range(ticks):
-        x = np.concatenate([choice.rate * choice.shares for choice in choices])
-        welfare.append(State(economy, x).welfare)
-        before, found = found, published(net, shortest_path(net), random.poisson(x).astype(float), found, regime)
-        if before is not None:
-            moves.append(float((np.abs(found.prices - before.prices) / found.prices).max()))
-        costs = np.array([s.delay_cost for s in net.sessions]) * found.times + found.prices
-        choices = [
-            choice.answer(group.user, value, part)
-            for choice, group, value, part in zip(choices, groups, values, np.split(costs, 2), strict=True)
-        ]
-    return welfare, moves
+def test_measurements_count_equally_at_first_and_none_before_the_first_request() -> None:
+    net, _ = options()
+    shortest, rates = shortest_path(net), np.full(8, 60.0)
+    idle = published(net, shortest, 0 * rates, None)
+    found = published(net, shortest, rates, published(net, shortest, 0 * rates, idle))
+    assert found.rates == pytest.approx(rates)
+    found = published(net, shortest, 2 * rates, found)
+    assert found.rates == pytest.approx(1.5 * rates)
+    assert found.load == pytest.approx(2 * published(net, shortest, rates, None).load), "loads are as measured"
 
 
 def test_users_who_follow_what_is_published_come_to_the_best_equilibrium() -> None:
     net, groups = options()
-    best = optimum(economy_of(net, groups), starts=6).best.welfare
-    for seed in (1, 2):
-        welfare, moves = follow("priority", 120, seed)
-        assert min(welfare[60:]) > 0.98 * best
-        assert np.median(moves[60:]) < 0.02
+    first, later = (optimum(economy_of(net, users), starts=6).best for users in (groups, worthy(groups, "cheap", 2.0)))
+    found = follow(net, groups, ticks=240, seed=101, worth={120: ("cheap", 2.0)})
+    assert found.welfare[60:120].min() > 0.98 * first.welfare
+    assert found.welfare[180:].min() > 0.97 * later.welfare
+    assert found.moves[60:120].mean() < 0.02
+    assert found.moves[180:].mean() < 0.02
+    assert found.rates[180:, 0].mean() > 1.2 * found.rates[60:120, 0].mean(), "whoever values more sends more"
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_at_rest_options_have_the_rates_of_the_equilibrium_and_published_costs_are_its_own(regime: Regime) -> None:
+    net, groups = options()
+    found = at_rest(net, groups, regime, starts=4)
+    best, rates = found.solutions.best, np.array([session.packet_rate for session in found.network.sessions])
+    assert rates.sum() == pytest.approx(best.x.sum())
+    told = published(found.network, shortest_path(found.network), rates, None, regime)
+    delay_cost = np.array([session.delay_cost for session in net.sessions])
+    costs = delay_cost * told.times + told.prices
+    used = rates > 0
+    by_user = np.repeat([float(value) for value in best.marginals], 4)
+    assert costs[used] == pytest.approx(by_user[used], rel=1e-6), "what is used costs what one more is worth"
+    assert (costs > by_user * (1 - 1e-6)).all()
 
 
 def test_every_request_that_comes_up_is_sent_with_the_acceptance_probability() -> None:

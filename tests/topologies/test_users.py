@@ -103,7 +103,7 @@ def test_a_user_follows_announcements_and_leaves_out_what_is_older(customer: Cus
     announce(5, 1.0, 1.5)
     customer._read()
     assert customer.choice.rate == pytest.approx(100.0), "at a cost of 1 it wants what it has"
-    assert customer.choice.shares == pytest.approx([0.525, 0.475])
+    assert customer.choice.shares == pytest.approx([0.55, 0.45])
     announce(4, 9.0, 9.0)
     customer._read()
     assert customer.tick == 5
