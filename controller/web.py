@@ -6,6 +6,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -40,7 +41,7 @@ def serve(
             """Scrapes are not news."""
 
     def answer(connection: socket.socket, address: Any) -> None:
-        with connection:
+        with connection, suppress(ConnectionError):  # a scraper that goes in the middle of its answer
             # The handler serves in its constructor, and asks its server for nothing.
             Scrape(connection, address, None)  # type: ignore[arg-type]
 
