@@ -48,6 +48,9 @@ NEAREST = 3
 EXCESS = 1e-6
 """Part of what is paid by which a route that is not considered has to be cheaper to be added."""
 
+NEGLIGIBLE = 1e-6
+"""Part of all requests below which a session does not count as asking for anything."""
+
 DUST = 1e-9
 """Shares below this are none."""
 
@@ -170,7 +173,8 @@ def _asking(network: Network, rates: FloatArray) -> list[tuple[Session, float]]:
     groups = [session.name for session in network.sessions if session.kind == "multicast"]
     if groups:
         raise WardropError(f"sessions {', '.join(groups)}: multicast; accepted are unicast and anycast ones")
-    return [(session, float(rate)) for session, rate in zip(network.sessions, rates, strict=True) if rate > 0]
+    least = NEGLIGIBLE * float(rates.sum())
+    return [(session, float(rate)) for session, rate in zip(network.sessions, rates, strict=True) if rate > least]
 
 
 def _cheaper(
@@ -227,8 +231,8 @@ def _cost(state: State) -> float:
 
 def _lifted(service: Service, short: float) -> Service:
     """The service when its value is moved by what its rate was short of."""
-    top = float(service.value.marginal(0.0)) - float(service.value.bend(0.0)) * short
-    return replace(service, value=Quadratic(top, -service.value.bend(0.0)))
+    first, bend = float(service.value.marginal(0.0)), -float(service.value.bend(0.0))
+    return replace(service, value=Quadratic(max(first + bend * short, first / 2), bend))
 
 
 def _cheapest(network: Network, session: Session, state: State) -> tuple[float, Route]:
