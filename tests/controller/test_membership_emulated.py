@@ -191,5 +191,5 @@ def test_version_2_and_a_member_that_vanishes(framework: str, tmp_path: Path) ->
         net.members("b", "c")
         net.switch.inside("ip", "link", "set", "eth0", "down", host=f"{net.switch.netns}-h-c")
         line = net.members("b")
-        assert line["reports"].keys() == {"v2"}
+        assert line["reports"]["v2"] >= 2  # the kernel may have spoken version 3 before it was told
         once(stays.seen()[1])
