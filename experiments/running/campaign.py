@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.running.controller_process import ControllerProcess
-from experiments.running.machine import BAD_SHARE, bad_seconds
+from experiments.running.machine import BAD_SHARE, bad_seconds, reasons
 from experiments.running.phase import PhaseLog, Setting, Traffic, exports_in, watched
 from pricing.learnt import LawName
 from pricing.network import Network
@@ -132,11 +132,13 @@ class Campaign:
 
     def run(self, policy: str | Setting, seed: int, settle: float, measure: float) -> PhaseLog:
         """Run one phase under a policy; again, twice at most, while too many seconds were not quiet."""
-        for attempt in range(1 + REPEATS):
-            title = str(policy) if not attempt else f"{policy}, again: the machine was not quiet"
-            log = self.run_once(policy, title, seed, settle, measure)
+        log = self.run_once(policy, str(policy), seed, settle, measure)
+        for _ in range(REPEATS):
             if excluded_share(log) <= BAD_SHARE:
                 break
+            log = self.run_once(
+                policy, f"{policy}, again: the machine was not quiet ({_why(log)})", seed, settle, measure
+            )
         return log
 
     def _traffic(self) -> Traffic:
@@ -213,6 +215,14 @@ def late_by_second(log: PhaseLog) -> list[dict[int, float]]:
     return [
         {int(row["second"]): float(row["max_s"]) for row in summary["late"]} for _, summary in log.requests.values()
     ]
+
+
+def _why(log: PhaseLog) -> str:
+    """Reasons for which seconds of the measured window are left out, in words."""
+    start, end = log.window
+    found = reasons(log.seconds, late_by_second(log))
+    counted = {why: sum(start - 1 < second < end for second in seconds) for why, seconds in found.items()}
+    return ", ".join(f"{why} in {count} of {log.measure:.0f} s" for why, count in counted.items() if count)
 
 
 def excluded_seconds(log: PhaseLog) -> frozenset[int]:

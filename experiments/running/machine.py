@@ -75,8 +75,8 @@ class Watch:
             before, due = now, due + 1
 
 
-def bad_seconds(seconds: Iterable[Second], lateness: Iterable[Mapping[int, float]]) -> frozenset[int]:
-    """Unix seconds to leave out.
+def reasons(seconds: Iterable[Second], lateness: Iterable[Mapping[int, float]]) -> dict[str, frozenset[int]]:
+    """Unix seconds in which packets cannot be trusted, by reason.
 
     Parameters
     ----------
@@ -85,10 +85,18 @@ def bad_seconds(seconds: Iterable[Second], lateness: Iterable[Mapping[int, float
     lateness : iterable of mappings
         For each sender: Unix second -> worst lateness in it, s.
     """
-    bad = {second.time for second in seconds if second.steal > STEAL_LIMIT}
-    for worst in lateness:
-        bad |= {second for second, late in worst.items() if late > LATE_LIMIT_S}
-    return frozenset(bad | {second + 1 for second in bad})
+    return {
+        "CPU stolen": frozenset(second.time for second in seconds if second.steal > STEAL_LIMIT),
+        "senders late": frozenset(
+            second for worst in lateness for second, late in worst.items() if late > LATE_LIMIT_S
+        ),
+    }
+
+
+def bad_seconds(seconds: Iterable[Second], lateness: Iterable[Mapping[int, float]]) -> frozenset[int]:
+    """Unix seconds to leave out: those with a reason, and the second after each; parameters as of `reasons`."""
+    bad = frozenset().union(*reasons(seconds, lateness).values())
+    return bad | {second + 1 for second in bad}
 
 
 def versions(framework: str) -> dict[str, str]:

@@ -228,9 +228,9 @@ class TestTraffic:
         waited, expected = delay - np.quantile(delay, 0.02), lindley(times, service)
         assert expected.mean() > 5e-4
         assert waited.mean() > expected.mean() / 2
-        assert (
-            np.median(waited) < 2 * np.median(expected) + 1e-3
-        )  # a mean would be decided by the machine's worst second
+        # A wait that the link adds is there in every piece of the time; one that the machine adds, in its worst ones.
+        pieces = np.array_split(np.arange(len(times)), 30)
+        assert min(np.median(waited[piece]) - 2 * np.median(expected[piece]) for piece in pieces) < 2e-3
 
     def test_server_keeps_its_deadlines(self, traffic: Run) -> None:
         served, server = traffic.served, traffic.network.servers[0]
