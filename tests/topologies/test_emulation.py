@@ -20,6 +20,7 @@ import machine
 import numpy as np
 import pytest
 
+from experiments.running.machine import STEAL_LIMIT, Watch
 from pricing.errors import EmulationError
 from pricing.network import Link, Network, Node, Server, Session
 from topologies.emulation import Emulation, host_interface
@@ -86,6 +87,7 @@ class Run:
     load: str
     page: str
     settings: dict[str, str]
+    quiet: bool = False
 
 
 def install(emulation: Emulation) -> None:
@@ -117,7 +119,9 @@ def traffic() -> Iterator[Run]:
     with Testbed() as testbed, Emulation(network, plan(network), testbed) as emulation:
         emulation.check_ports()
         install(emulation)
-        yield drive(emulation)
+        with Watch() as machine_watch:
+            run = drive(emulation)
+        yield replace(run, quiet=all(second.steal < STEAL_LIMIT for second in machine_watch.seconds))
 
 
 def drive(emulation: Emulation) -> Run:
@@ -228,9 +232,8 @@ class TestTraffic:
         waited, expected = delay - np.quantile(delay, 0.02), lindley(times, service)
         assert expected.mean() > 5e-4
         assert waited.mean() > expected.mean() / 2
-        # A wait that the link adds is there in every piece of the time; one that the machine adds, in its worst ones.
-        pieces = np.array_split(np.arange(len(times)), 30)
-        assert min(np.median(waited[piece]) - 2 * np.median(expected[piece]) for piece in pieces) < 2e-3
+        if traffic.quiet:  # what the machine adds is not the link's
+            assert np.median(waited) < 2 * np.median(expected) + 1e-3
 
     def test_server_keeps_its_deadlines(self, traffic: Run) -> None:
         served, server = traffic.served, traffic.network.servers[0]
