@@ -11,13 +11,10 @@ import math
 from collections.abc import Iterator
 
 from controller.fabric import Fabric
-from controller.rules import GATEWAY_MAC
+from controller.rules import GATEWAY, GATEWAY_MAC
 from pricing.frames import datagram
 from pricing.priority.announcement import PORT, Row, written
 from pricing.priority.publish import Published
-
-GATEWAY = "10.255.255.254"
-"""Address that announcements come from; no host has it."""
 
 CUT_OFF = (math.inf, 0.0)
 """Price and time of a session that failures cut off."""

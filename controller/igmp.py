@@ -15,12 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from controller.rules import GATEWAY_MAC
+from controller.rules import GATEWAY, GATEWAY_MAC
 from pricing.errors import ProtocolError
 from pricing.frames import ETHERNET_IP, IGMP_OVER_IP, checksum, group_mac, packet
-
-QUERIER = "10.255.255.254"
-"""Address that queries come from; no host has it."""
 
 ALL_HOSTS = "224.0.0.1"
 
@@ -141,5 +138,5 @@ def query(interval: float, response: float) -> bytes:
     def message(check: int) -> bytes:
         return struct.pack("!BBH4xBBH", QUERY, round(10 * response), check, _ROBUSTNESS, round(interval), 0)
 
-    macs, ends = (GATEWAY_MAC, group_mac(ALL_HOSTS)), (QUERIER, ALL_HOSTS)
+    macs, ends = (GATEWAY_MAC, group_mac(ALL_HOSTS)), (GATEWAY, ALL_HOSTS)
     return packet(macs, ends, IGMP_OVER_IP, message(checksum(message(0))), 1, _ROUTER_ALERT)

@@ -31,6 +31,9 @@ COUNTED = 1 << 63
 GATEWAY_MAC = "02:56:ff:ff:ff:fe"
 """The one MAC address that hosts know: the first switch answers ARP with it. It looks like no label."""
 
+GATEWAY = "10.255.255.254"
+"""Address that announcements and queries come from; no host has it."""
+
 
 @dataclass(frozen=True)
 class Output:

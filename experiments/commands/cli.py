@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,6 +139,17 @@ def solve_scenario(
     show(network, solution, console())
     users = show_rest(network, solution, rest, console()) if rest or chosen.name == "joint-priority" else None
     write_json(to, {**as_json(network, solution), "users": users, "load": load, "propagation": propagation})
+
+
+def policies_in(text: str, known: Callable[[str], object]) -> tuple[list[str], list[str]]:
+    """The names in `--policy A,B`, and what is wrong with them: what `known` refuses, or that there is none."""
+    names, problems = [name.strip() for name in text.split(",") if name.strip()], []
+    for name in names:
+        try:
+            known(name)
+        except WardropError as error:
+            problems.append(f"--policy: {error}")
+    return names, problems if names else ["--policy: none given; see `bin/wardrop list`"]
 
 
 def console(stderr: bool = False) -> Console:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, write_json
+from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, policies_in, write_json
 from experiments.commands.run import (
     METRICS,
     OPENFLOW,
@@ -107,15 +107,7 @@ def _checked(policy: str, on: str, duration: float, low: float, high: float, wit
     from pricing.own import named
     from pricing.policy import backpressure
 
-    problems = []
-    names = [name.strip() for name in policy.split(",") if name.strip()]
-    for name in names:
-        try:
-            backpressure(name) if on == "slots" else named(name)
-        except WardropError as error:
-            problems.append(f"--policy: {error}")
-    if not names:
-        problems.append("--policy: none given; see `bin/wardrop list`")
+    names, problems = policies_in(policy, backpressure if on == "slots" else named)
     if on not in ("simulation", "packets", "slots"):
         problems.append(f"--on {on}: simulation, packets and slots are accepted")
     for what, value in (("--duration", duration), ("--within", within)):

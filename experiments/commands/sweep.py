@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, write_json
+from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, policies_in, write_json
 from experiments.commands.run import (
     METRICS,
     OPENFLOW,
@@ -144,15 +144,7 @@ def _checked(
     from experiments.sweeps.grid import loads_of
     from pricing.own import named
 
-    problems = []
-    names = [name.strip() for name in policy.split(",") if name.strip()]
-    for name in names:
-        try:
-            named(name)
-        except WardropError as error:
-            problems.append(f"--policy: {error}")
-    if not names:
-        problems.append("--policy: none given; see `bin/wardrop list`")
+    names, problems = policies_in(policy, named)
     try:
         loads_of(load)
     except WardropError as error:

@@ -6,8 +6,6 @@ It shares the report's look and parts (`experiments.pages.report`), and its resu
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from markupsafe import Markup
 from experiments.pages import pictures
 from experiments.pages.colours import UTILIZATION_STEPS
 from experiments.pages.report import objection, put, rendered, told_of_machine
-from experiments.pages.rows import COLUMNS
+from experiments.pages.rows import row, table
 from experiments.result import schema
 
 Part = Mapping[str, Any]
@@ -65,27 +63,15 @@ def html(report: Part) -> str:
 
 def as_csv(report: Part) -> str:
     """Delays and losses by destination, and loads of links, beside what was decided (`predicted`)."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for run in report["groups"]:
-        writer.writerows([run["policy"], *row] for row in _rows(run))
-    return text.getvalue()
+    return table(report["groups"], _rows)
 
 
 def _rows(run: Part) -> Iterator[list[Any]]:
     copies = run["copies"]
-    yield ["copies", "all", "ratio", *copies["measured"].values(), copies["decided"], None]
+    yield row("copies", "all", "ratio", copies["measured"], copies["decided"], None)
     for end in run["destinations"]:
         name = f"{end['session']} at {end['destination']}"
-        yield ["delay", name, "s", *end["delay_s"].values(), None, None]
+        yield row("delay", name, "s", end["delay_s"], None, None)
         yield ["lost", name, "packets", end["lost"], 0.0, end["sent"], None, None]
     for link in run["links"]:
-        yield [
-            "link load",
-            f"{link['src']}>{link['dst']}",
-            "bit/s",
-            *link["load_bps"].values(),
-            link["decided_bps"],
-            None,
-        ]
+        yield row("link load", f"{link['src']}>{link['dst']}", "bit/s", link["load_bps"], link["decided_bps"], None)

@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments.result.assemble import Account
 from experiments.result.estimate import Estimate, Verdict, at_most, mean, paired, rate, ratio, verdict
+from experiments.result.measure import Mask
 from experiments.result.verdicts import entry
 from pricing.priority.economy import Economy
 from pricing.priority.elastic import Group, economy_of
@@ -61,16 +62,10 @@ def user_verdicts(account: Account, groups: Sequence[Group], first: Account | No
 
 def welfare(account: Account, groups: Sequence[Group]) -> Estimate:
     """Value of what was sent less what its delays cost, currency/s; n: requests."""
-    requests, network = account.requests, account.network
-    quiet, inside = account.window.quiet(requests.sent), account.window.holds(requests.sent)
     total, variance, count = 0.0, 0.0, 0
     for group in groups:
-        options = [network.session_index[name] for name in group.options]
-        mine = np.isin(requests.session, options)
-        number = int((inside & mine).sum())
+        number, delay = _had(account, group)
         sent = number / account.window.duration
-        back = requests.answered[quiet & mine] - requests.sent[quiet & mine]
-        delay = mean(back[requests.answered[quiet & mine] > 0] / SECOND)
         value, cost = value_of(group.user.value), group.user.delay_cost
         lost = cost * sent * delay.value if number else 0.0
         total += value.value(sent) - lost
@@ -80,17 +75,28 @@ def welfare(account: Account, groups: Sequence[Group]) -> Estimate:
     return Estimate(total, float(np.sqrt(variance)), count)
 
 
+def _had(account: Account, group: Group) -> tuple[int, Estimate]:
+    """How many requests a user sent, and their delay, s."""
+    requests, mine = account.requests, _of(account, group)
+    back = (requests.answered - requests.sent)[account.window.quiet(requests.sent) & mine & (requests.answered > 0)]
+    return int((account.window.holds(requests.sent) & mine).sum()), mean(back / SECOND)
+
+
+def _of(account: Account, group: Group) -> Mask:
+    """Which requests are a user's."""
+    return np.isin(account.requests.session, [account.network.session_index[name] for name in group.options])
+
+
 def told(account: Account, groups: Sequence[Group]) -> list[dict[str, Any]]:
     """`users` of a run: what each sent, in which of its options, and what it was worth after its delays' cost."""
-    requests, network, found = account.requests, account.network, []
-    inside, quiet = account.window.holds(requests.sent), account.window.quiet(requests.sent)
+    requests, found = account.requests, []
+    inside = account.window.holds(requests.sent)
     records, duration = account.records, account.window.duration
     for group in groups:
-        options = {name: network.session_index[name] for name in group.options}
-        mine = np.isin(requests.session, list(options.values()))
-        rate = int((inside & mine).sum()) / duration
-        back = (requests.answered - requests.sent)[quiet & mine & (requests.answered > 0)]
-        delay, worth = mean(back / SECOND), float(value_of(group.user.value).value(rate))
+        options = {name: account.network.session_index[name] for name in group.options}
+        number, delay = _had(account, group)
+        rate = number / duration
+        worth = float(value_of(group.user.value).value(rate))
         lost = group.user.delay_cost * rate * delay.value if rate else 0.0
         found.append(
             {
@@ -162,8 +168,7 @@ def _economy(account: Account, groups: Sequence[Group]) -> Economy:
 
 def _sent(account: Account, group: Group) -> Estimate:
     """Requests/s that a user sent."""
-    options = [account.network.session_index[name] for name in group.options]
-    mine = np.isin(account.requests.session, options) & account.window.holds(account.requests.sent)
+    mine = _of(account, group) & account.window.holds(account.requests.sent)
     return rate(np.ones(int(mine.sum())), account.window.duration)
 
 
