@@ -35,7 +35,7 @@ from topologies.links import capacity_problems, has_netem, shaping
 from topologies.namespaces import disable_ipv6, inside, run
 from topologies.plant import HostPlant, Plant, service_name
 from topologies.promptness import renew_first
-from topologies.sockets import closed_together
+from topologies.sockets import closed_together, give_room
 from topologies.testbed import Testbed, datapath
 
 with warnings.catch_warnings():
@@ -405,6 +405,7 @@ class Emulation:
     def _switches_are_there(self) -> None:
         """What an Open vSwitch needs that has just made its bridges; it takes away the queues of interfaces."""
         renew_first(self.testbed.switch_pid)
+        give_room(self.testbed.switch_pid)
         self._group_bridges()
         self._shape()
 

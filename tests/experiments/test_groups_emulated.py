@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.result.assemble import Account
@@ -9,12 +11,19 @@ from experiments.result.groups import run
 from experiments.running.campaign import Options, campaign
 from experiments.running.phase import Setting
 from topologies import scenario as scenarios
+from topologies.scenario import Scenario
 
 pytestmark = pytest.mark.emulated
 
 
+def roomy(chosen: Scenario) -> Scenario:
+    """The scenario with queues that hold what a busy machine lets through at once."""
+    links = tuple(replace(link, queue=10_000) for link in chosen.network.links)
+    return replace(chosen, network=replace(chosen.network, links=links))
+
+
 def test_each_member_gets_each_packet_once_under_unicast_copies_and_under_duplication() -> None:
-    chosen = scenarios.load("butterfly-group")
+    chosen = roomy(scenarios.load("butterfly-group"))
     with campaign(chosen, "dcnc", Options(metrics="127.0.0.1:19469", wait=300.0), lambda *_: None) as up:
         asked = Setting("dcnc"), Setting("egdcnc", demand=1.5)
         logs = [up.run_once(each, str(each), 3, 3.0, 4.0) for each in asked]

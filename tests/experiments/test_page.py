@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,8 +14,14 @@ from observed import MadeUpRun, served
 from playwright.sync_api import Browser, Page, expect
 
 from controller.metrics import Exporter
+from pricing.policy import POLICIES
 
 pytestmark = browser.needed
+
+STICKING_OUT = """() => document.documentElement.scrollWidth === innerWidth ? []
+  : [...document.querySelectorAll("body *")]
+    .filter((each) => each.getBoundingClientRect().right > innerWidth).map((each) => each.outerHTML.slice(0, 80))"""
+"""What is wider than the screen."""
 
 LINK = "[data-link='Denver>KansasCity']"
 
@@ -153,11 +160,16 @@ def test_the_colours_tell_price_or_utilization(page: Page) -> None:
     assert page.locator("#map .link").evaluate_all(colours) != before
 
 
-def test_a_phone_is_wide_enough_and_the_dark_is_dark(chromium: Browser, run: MadeUpRun) -> None:
+def test_a_phone_is_wide_enough_and_the_dark_is_dark(
+    chromium: Browser, run: MadeUpRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = replace(POLICIES["joint"], name="/home/somebody/experiments/of/a/user/with/long/names.py:their_own_policy")
+    monkeypatch.setitem(POLICIES, own.name, own)
     with served(run) as url:
         phone = browser.opened(chromium, url, viewport={"width": 360, "height": 740}, color_scheme="dark")
         phone.click("#sessions [data-session='web-Houston']")
-        expect(phone.locator("html")).to_have_js_property("scrollWidth", 360)
+        expect(phone.locator("#policy option", has_text="their_own_policy")).to_have_count(1)
+        assert phone.evaluate(STICKING_OUT) == []
         assert phone.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 28)"
         phone.close()
 
