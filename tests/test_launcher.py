@@ -201,13 +201,19 @@ def test_emulation_goes_through_sudo_with_the_environment_made_before(machine: M
     assert machine.calls("sudo") == [f"sudo -- {machine.checkout}/bin/wardrop run abilene --policy joint"]
 
 
-def test_a_sweep_asks_for_root_on_packets_only(machine: Machine) -> None:
+@pytest.mark.parametrize("command", ["sweep", "largest"])
+def test_some_ask_for_root_on_packets_only(machine: Machine, command: str) -> None:
     machine.stub("sudo", SUDO)
-    assert machine.run("sweep", "abilene", "--on", "simulation")[0] == 0
+    assert machine.run(command, "abilene", "--on", "simulation")[0] == 0
     assert not machine.calls("sudo")
     for words in (("--on", "packets"), ("--on=packets",)):
-        assert "'sweep --on packets' needs root" in machine.run("sweep", "abilene", *words)[2]
+        assert f"'{command} --on packets' needs root" in machine.run(command, "abilene", *words)[2]
     assert len(machine.calls("sudo")) == 2
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "calibrate", "faults", "clean"])
+def test_what_emulates_asks_for_root(machine: Machine, command: str) -> None:
+    assert f"'{command}' needs root" in machine.run(command, "abilene")[2]
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def last(run: MadeUpRun) -> dict[str, Any]:
 
 def test_a_link_failed_by_a_click_turns_and_the_splits_move(page: Page, run: MadeUpRun) -> None:
     page.click("#sessions [data-session='web-Denver']")
+    expect(page.locator("#detail h2")).to_contain_text("web-Denver")
     routes = page.locator("#detail .routes-of > p:not(.parts-said)")
     before = routes.all_inner_texts()
     assert any("Denver → KansasCity" in text for text in before)
@@ -71,6 +72,7 @@ def test_a_link_failed_by_a_click_turns_and_the_splits_move(page: Page, run: Mad
     expect(page.locator(f"#links {LINK}")).to_contain_text("failed")
     expect(page.locator("#events")).to_contain_text("Failed: Denver-KansasCity")
     page.click("#sessions [data-session='web-Denver']")
+    expect(page.locator("#detail h2")).to_contain_text("web-Denver")
     after = routes.all_inner_texts()
     assert after != before
     assert not any("Denver → KansasCity" in text for text in after)
@@ -100,6 +102,7 @@ def test_the_numbers_are_those_of_the_metrics(page: Page, run: MadeUpRun, place:
 
 def test_a_server_shows_its_load_and_fails(page: Page, run: MadeUpRun) -> None:
     page.click("svg [data-server='east']")
+    expect(page.locator("#detail h2")).to_contain_text("east")
     assert browser.facts(page)["utilization"] == f"{last(run)['servers'][2]['utilization']:.3f}"
     page.keyboard.press("f")
     expect(page.locator("#servers [data-server='east']")).to_contain_text("failed")
