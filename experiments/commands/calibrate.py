@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments.commands.cli import JsonOption, app, console, write_json
-from experiments.commands.run import WaitOption, give_back
-from pricing.errors import WardropError
+from experiments.commands.options import WaitOption
+from experiments.commands.places import for_results, give_back
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,9 +27,15 @@ if TYPE_CHECKING:
 def calibrate(
     quick: Annotated[bool, typer.Option("--quick", help="A minute instead of six, with wider intervals.")] = False,
     wait: WaitOption = 0.0,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where curves and figures go.")] = Path(
-        "out/calibrate"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where curves and figures go.",
+            callback=for_results,
+        ),
+    ] = Path("out/calibrate"),
     to: JsonOption = None,
 ) -> None:
     """Measure waits against theory on this machine, and keep what its links need for later runs."""
@@ -40,10 +46,6 @@ def calibrate(
     from topologies.turns import turn
 
     screen = console()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WardropError(f"--out {out}: {error.strerror}; a folder that can be written is accepted") from error
     with (
         turn(wait, lambda other: screen.print(f"waiting: {other}")),
         console(stderr=True).status("network") as status,
@@ -53,16 +55,14 @@ def calibrate(
     show(found)
     draw(found, out / "curves.png")
     write_json(out / "calibration.json", found.as_json())
-    give_back(out / "curves.png", out / "calibration.json")
+    give_back(out / "curves.png")
     screen.print(f"curves: {out / 'curves.png'}; figures: {out / 'calibration.json'}", highlight=False)
     if found.quiet:
         keep(found.calibration)
         screen.print(f"kept for later runs: {PLACE}", highlight=False)
     else:
         screen.print(f"machine not quiet: nothing is kept in {PLACE}", highlight=False)
-    if to is not None:
-        write_json(to, found.as_json())
-        give_back(to)
+    write_json(to, found.as_json())
 
 
 def show(found: Found) -> None:

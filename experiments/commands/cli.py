@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from experiments.commands.places import file_to_write, give_back
 from pricing.errors import ScenarioError, WardropError
 
 if TYPE_CHECKING:
@@ -52,7 +53,15 @@ LoadOption = Annotated[
     float | None,
     typer.Option("--load", metavar="RHO", help="Scale the servers so that they are loaded to RHO of their sum."),
 ]
-JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to FILE as JSON.")]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="Write the result to FILE as JSON.",
+        callback=lambda path: file_to_write(path, "--json"),
+    ),
+]
 
 
 def main() -> None:
@@ -141,6 +150,27 @@ def solve_scenario(
     write_json(to, {**as_json(network, solution), "users": users, "load": load, "propagation": propagation})
 
 
+def together(*checks: Callable[[], Any]) -> list[Any]:
+    """What every check returns.
+
+    Raises
+    ------
+    WardropError
+        Of each check that raised one: all of them in one.
+    """
+    found, errors = [], []
+    for check_one in checks:
+        try:
+            found.append(check_one())
+        except WardropError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise WardropError("\n".join(map(str, errors)))
+    return found
+
+
 def policies_in(text: str, known: Callable[[str], object]) -> tuple[list[str], list[str]]:
     """The names in `--policy A,B`, and what is wrong with them: what `known` refuses, or that there is none."""
     names, problems = [name.strip() for name in text.split(",") if name.strip()], []
@@ -161,7 +191,7 @@ def console(stderr: bool = False) -> Console:
 
 
 def write_json(path: Path | None, data: Any) -> None:
-    """Write `data` to `path` where one is given; its numbers are finite.
+    """Write `data` to `path` where one is given, for the user who called; its numbers are finite.
 
     Raises
     ------
@@ -174,6 +204,7 @@ def write_json(path: Path | None, data: Any) -> None:
         path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise WardropError(f"--json {path}: {error.strerror}; a file that can be written is accepted") from error
+    give_back(path)
 
 
 def _offered(network: Network) -> tuple[float, float | None]:

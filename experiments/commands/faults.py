@@ -5,27 +5,30 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, write_json
-from experiments.commands.run import (
+from experiments.commands.cli import JsonOption, app, console, together, write_json
+from experiments.commands.options import (
     METRICS,
     OPENFLOW,
     FrameworkOption,
     MetricsOption,
     OpenflowOption,
+    PcapOption,
     SeedOption,
     TickOption,
     WaitOption,
-    give_back,
     options_of,
 )
+from experiments.commands.places import for_results, give_back, given_back
 from pricing.errors import WardropError
 
 if TYPE_CHECKING:
@@ -46,7 +49,16 @@ def faults(
     openflow: OpenflowOption = OPENFLOW,
     tick: TickOption = None,
     wait: WaitOption = 0.0,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write a page of it there too.")] = None,
+    pcap: PcapOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write a page of it there too.",
+            callback=for_results,
+        ),
+    ] = None,
     to: JsonOption = None,
 ) -> None:
     """Let links, servers, switches and the controller fail under load, and show what packets see of it."""
@@ -55,38 +67,40 @@ def faults(
     from experiments.running.machine import versions
     from topologies import scenario as scenarios
 
-    if not duration >= 5:
-        raise WardropError(f"--duration {duration:g}: 5 s and more are accepted")
-    rows = chosen([name.strip() for name in only.split(",") if name.strip()])
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WardropError(f"--out {out}: {error.strerror}; a folder that can be written is accepted") from error
-    options = options_of(framework, metrics, openflow, tick, wait, None, None)
+    network, rows, options, _ = together(
+        lambda: scenarios.load(scenario),
+        lambda: chosen([name.strip() for name in only.split(",") if name.strip()]),
+        lambda: options_of(framework, metrics, openflow, tick, wait, None, pcap),
+        lambda: _check_duration(duration),
+    )
     screen = console()
 
     def say(what: str) -> None:
         screen.print(what, highlight=False, markup=False, soft_wrap=True)
 
-    network = scenarios.load(scenario)
-    table = run(network, rows, options, seed, duration, say)
+    with given_back(pcap):
+        table = run(network, rows, options, seed, duration, say)
     found = table.outcomes
     made = as_json(network.name, seed, found, table.machine(framework, versions(framework)))
+    if table.captures:
+        made["captures"] = [asdict(capture) for capture in table.captures]
     show(found)
     if out is not None:
         (out / "faults.html").write_text(html(made, found), encoding="utf-8")
         write_json(out / "faults.json", made)
-        give_back(out / "faults.html", out / "faults.json")
+        give_back(out / "faults.html")
         screen.print(f"page: {out / 'faults.html'}; figures: {out / 'faults.json'}", highlight=False, markup=False)
     write_json(to, made)
-    if to is not None:
-        give_back(to)
     if failed := [outcome.row.name for outcome in found if not outcome.passed]:
         raise WardropError(
             f"{len(failed)} of {len(found)} did not show what they must: {', '.join(failed)}; where a figure of time "
             "failed and `steal` is high, run them again with --only"
         )
+
+
+def _check_duration(seconds: float) -> None:
+    if not (math.isfinite(seconds) and seconds >= 5):
+        raise WardropError(f"--duration {seconds:g}: 5 s and more are accepted")
 
 
 def as_json(scenario: str, seed: int, found: Sequence[Outcome], machine: dict[str, Any]) -> dict[str, Any]:

@@ -27,22 +27,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, policies_in, write_json
-from experiments.commands.run import (
+from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, policies_in, together, write_json
+from experiments.commands.options import (
     METRICS,
     OPENFLOW,
     FrameworkOption,
     MetricsOption,
     OpenflowOption,
+    PcapOption,
     SeedOption,
     WaitOption,
-    give_back,
     options_of,
 )
+from experiments.commands.places import given_back
 from pricing.errors import WardropError
 
 if TYPE_CHECKING:
@@ -71,17 +73,20 @@ def largest_rate(
     metrics: MetricsOption = METRICS,
     openflow: OpenflowOption = OPENFLOW,
     wait: WaitOption = 0.0,
+    pcap: PcapOption = None,
     to: JsonOption = None,
 ) -> None:
     """Find the largest rate that each policy carries, beside its own bound. Root only on packets."""
     from experiments.sweeps.largest import LOST, search
     from topologies import scenario as scenarios
 
-    policies = _checked(policy, on, duration, low, high, within)
-    chosen = scenarios.load(scenario)
-    options = options_of(framework, metrics, openflow, None, wait, None, None)
+    policies, chosen, options = together(
+        lambda: _checked(policy, on, duration, low, high, within, pcap),
+        lambda: scenarios.load(scenario),
+        lambda: options_of(framework, metrics, openflow, None, wait, None, pcap),
+    )
     entries: list[dict[str, Any]] = []
-    with _attempts(chosen, on, duration, seed, options, policies[0]) as attempt:
+    with given_back(pcap), _attempts(chosen, on, duration, seed, options, policies[0]) as attempt:
         for name in policies:
             most = _bound(chosen.network, name)
             steps = []
@@ -92,11 +97,11 @@ def largest_rate(
     _show(entries)
     found = {"schema": "wardrop-largest-1", "scenario": chosen.name, "on": on, "seed": seed, "duration_s": duration}
     write_json(to, found | {"lost": LOST, "policies": entries})
-    if to is not None:
-        give_back(to)
 
 
-def _checked(policy: str, on: str, duration: float, low: float, high: float, within: float) -> list[str]:
+def _checked(
+    policy: str, on: str, duration: float, low: float, high: float, within: float, pcap: Path | None
+) -> list[str]:
     """Which policies.
 
     Raises
@@ -115,6 +120,8 @@ def _checked(policy: str, on: str, duration: float, low: float, high: float, wit
             problems.append(f"{what} {value:g}: a number above 0 is accepted")
     if not (math.isfinite(high) and 0 < low <= high):
         problems.append(f"--from {low:g} --to {high:g}: parts of the bound, 0 < from <= to, are accepted")
+    if pcap is not None and on != "packets":
+        problems.append(f"--pcap {pcap}: accepted with --on packets, where there are packets to capture")
     if problems:
         raise WardropError("\n".join(problems))
     return names

@@ -6,8 +6,6 @@ measures packets holds the machine.
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
 import sys
 import time
@@ -19,7 +17,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, LoadOption, PolicyOption, ScenarioArgument, app, console, write_json
+from experiments.commands.cli import (
+    JsonOption,
+    LoadOption,
+    PolicyOption,
+    ScenarioArgument,
+    app,
+    console,
+    together,
+    write_json,
+)
+from experiments.commands.options import (
+    METRICS,
+    OPENFLOW,
+    PAGE,
+    FrameworkOption,
+    LawsOption,
+    MetricsOption,
+    OpenflowOption,
+    PageOption,
+    PcapOption,
+    PriceLateOption,
+    PriceLossOption,
+    SeedOption,
+    TickOption,
+    TokenOption,
+    WaitOption,
+    check_seconds,
+    law_of,
+    options_of,
+    settings_of,
+)
+from experiments.commands.places import file_to_write, for_results, give_back, given_back
 from pricing.errors import MeasurementError, WardropError
 
 if TYPE_CHECKING:
@@ -30,45 +59,6 @@ if TYPE_CHECKING:
     from pricing.network import Network
     from topologies.scenario import Scenario
 
-FrameworkOption = Annotated[str, typer.Option("--framework", metavar="F", help="os-ken or ryu.")]
-MetricsOption = Annotated[str, typer.Option("--metrics", metavar="HOST:PORT", help="Where Prometheus scrapes.")]
-OpenflowOption = Annotated[
-    str, typer.Option("--openflow", metavar="HOST:PORT", help="OpenFlow, inside the run's own namespace.")
-]
-TickOption = Annotated[float | None, typer.Option("--tick", metavar="S", help="Seconds between two decisions.")]
-WaitOption = Annotated[
-    float, typer.Option("--wait", metavar="S", min=0.0, help="Seconds to wait while another run measures.")
-]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of arrivals, sizes and works.")]
-
-LawsOption = Annotated[
-    str, typer.Option("--laws", metavar="L", help="Delay laws that prices follow: mm1, scenario, measured or fitted.")
-]
-
-PageOption = Annotated[
-    str, typer.Option("--page", metavar="HOST:PORT", help="Where the live page and its API are served.")
-]
-TokenOption = Annotated[
-    str | None,
-    typer.Option("--token", metavar="TOKEN", help="What changes from the page, and scrapes, need beyond the loopback."),
-]
-
-PcapOption = Annotated[
-    Path | None,
-    typer.Option("--pcap", metavar="DIR", help="Capture packets at hosts and ingress links there; takes CPU."),
-]
-
-PriceLossOption = Annotated[
-    float,
-    typer.Option("--price-loss", metavar="P", min=0.0, max=0.99, help="Share of prices that each source agent loses."),
-]
-PriceLateOption = Annotated[
-    float,
-    typer.Option("--price-late", metavar="S", min=0.0, help="Longest delay that a source agent adds."),
-]
-
-METRICS, OPENFLOW, PAGE = "127.0.0.1:9464", "127.0.0.1:6653", "127.0.0.1:9465"
-
 
 @app.command()
 def demo(
@@ -78,23 +68,25 @@ def demo(
     wait: WaitOption = 0.0,
     duration: Annotated[float, typer.Option("--duration", metavar="S", help="Seconds measured in each phase.")] = 60.0,
     seed: SeedOption = 1,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = Path("out/demo"),
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Where the report goes.", callback=for_results),
+    ] = Path("out/demo"),
     page: PageOption = PAGE,
     token: TokenOption = None,
     pcap: PcapOption = None,
     to: JsonOption = None,
 ) -> None:
     """Route an emulated Abilene by shortest path, then by price, and show that theory and packets agree."""
-    found = _validate(
-        "abilene",
-        settings_of("shortest-path,joint-distributed", "measured", None),
-        duration,
-        seed,
-        None,
-        options_of(framework, metrics, openflow, None, wait, token, pcap),
-        page,
-        token,
+    from topologies import scenario as scenarios
+
+    settings, options, _ = together(
+        lambda: settings_of("shortest-path,joint-distributed", "measured", None),
+        lambda: options_of(framework, metrics, openflow, None, wait, token, pcap),
+        lambda: check_seconds(duration),
     )
+    with given_back(pcap):
+        found = _validate(scenarios.load("abilene"), settings, duration, seed, options, page, token)
     _publish(found, out)
     _end(found, to)
 
@@ -124,20 +116,35 @@ def validate(
     ] = None,
     price_loss: PriceLossOption = 0.0,
     price_late: PriceLateOption = 0.0,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the report there too.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write the report there too.",
+            callback=for_results,
+        ),
+    ] = None,
     to: JsonOption = None,
 ) -> None:
     """Run policies (P[,P2...]) on the same packets and hold what is measured against what theory predicts.
 
     With as many laws (L[,L2...]) as policies, each policy prices by its own.
     """
-    options = options_of(framework, metrics, openflow, tick, wait, token, pcap)
+    from topologies import scenario as scenarios
+
+    chosen, settings, options, _ = together(
+        lambda: scenarios.load(scenario, load),
+        lambda: settings_of(policy, laws, without, worth),
+        lambda: options_of(framework, metrics, openflow, tick, wait, token, pcap),
+        lambda: check_seconds(duration),
+    )
     options = replace(options, price_loss=price_loss, price_late=price_late)
-    found = _validate(scenario, settings_of(policy, laws, without, worth), duration, seed, load, options)
+    with given_back(pcap):
+        found = _validate(chosen, settings, duration, seed, options)
     if "groups" in found:
         _publish_groups(found, out)
         write_json(to, found)
-        give_back(*filter(None, [to]))
         return
     if out is None:
         from experiments.pages.report import table
@@ -164,34 +171,45 @@ def run_scenario(
     page: PageOption = PAGE,
     token: TokenOption = None,
     recording: Annotated[
-        Path | None, typer.Option("--recording", metavar="FILE", help="Keep there what `replay` decides again.")
+        Path | None,
+        typer.Option(
+            "--recording",
+            metavar="FILE",
+            help="Keep there what `replay` decides again.",
+            callback=lambda path: file_to_write(path, "--recording"),
+        ),
     ] = None,
     pcap: PcapOption = None,
     price_loss: PriceLossOption = 0.0,
     price_late: PriceLateOption = 0.0,
 ) -> None:
     """Keep a scenario up, with its traffic, until Ctrl-C."""
-    from controller.laws import law_name
     from experiments.running.campaign import campaign
     from experiments.running.changes import Changes
     from experiments.running.live import LiveView
     from pricing.own import named
     from topologies import scenario as scenarios
 
-    policy = named(policy).name
-    chosen = as_carried(scenarios.load(scenario, load), [policy])
-    options = options_of(framework, metrics, openflow, tick, wait, token, pcap)
-    options = replace(options, recording=recording, laws=law_name(laws))
-    options = replace(options, price_loss=price_loss, price_late=price_late)
+    wanted, found, options, law = together(
+        lambda: named(policy),
+        lambda: scenarios.load(scenario, load),
+        lambda: options_of(framework, metrics, openflow, tick, wait, token, pcap),
+        lambda: law_of(laws),
+    )
+    policy = wanted.name
+    chosen = as_carried(found, [policy])
+    options = replace(options, recording=recording, laws=law, price_loss=price_loss, price_late=price_late)
     try:
         if cli:
             with (
+                given_back(pcap),
                 campaign(chosen, policy, options) as up,
                 up.traffic(seed, policy=policy),
             ):
                 up.emulation.cli()
             return
         with (
+            given_back(pcap),
             _page(chosen, page, token) as feed,
             LiveView(chosen.network, chosen.title) as view,
             campaign(chosen, policy, options, _shown_in(view, feed)) as up,
@@ -202,9 +220,6 @@ def run_scenario(
             up.follow(policy, traffic, lambda: feed.inbox.carry_out(changes))
     except KeyboardInterrupt:
         console(stderr=True).print("stopped; everything is taken down")
-    finally:
-        if pcap is not None:
-            give_back(*pcap.glob("*.pcap"))
 
 
 @app.command()
@@ -214,23 +229,6 @@ def clean() -> None:
 
     cleared = sweep(all=True)
     console().print(f"cleared {', '.join(cleared)}" if cleared else "nothing to clear")
-
-
-def options_of(
-    framework: str, metrics: str, openflow: str, tick: float | None, wait: float, token: str | None, pcap: Path | None
-) -> Options:
-    """How a network is brought up, from the command line's options.
-
-    Raises
-    ------
-    WardropError
-        When the framework is none of the two.
-    """
-    from experiments.running.campaign import Options
-
-    if framework not in ("os-ken", "ryu"):
-        raise WardropError(f"--framework {framework}: os-ken and ryu are accepted")
-    return Options(framework, metrics, openflow, tick, wait, token, pcap=pcap)
 
 
 def as_carried(chosen: Scenario, policies: list[str]) -> Scenario:
@@ -272,22 +270,17 @@ def _page(scenario: Scenario, address: str | None, token: str | None = None) -> 
 
 
 def _validate(
-    name: str,
+    chosen: Scenario,
     settings: list[Setting],
     duration: float,
     seed: int,
-    load: float | None,
     options: Options,
     page: str | None = None,
     token: str | None = None,
 ) -> dict[str, Any]:
     """Run the phases, with a page where one is wanted, and say what they showed."""
     from pricing.joint.feasible import least_top_utilization
-    from topologies import scenario as scenarios
 
-    if not duration > 0:
-        raise WardropError(f"--duration {duration:g}: a number of seconds above 0 is accepted")
-    chosen = scenarios.load(name, load)
     chosen = as_carried(chosen, [setting.policy for setting in settings])
     _check_users(chosen, settings)
     for failed in {setting.without for setting in settings}:  # demand beyond capacity has no steady state to measure
@@ -334,38 +327,6 @@ def _without(network: Network, ends: tuple[str, ...]) -> Network:
     return left.network
 
 
-def settings_of(policies: str, laws: str, without: str | None, worth: str | None = None) -> list[Setting]:
-    """What is measured, phase by phase: P[,P2...] with L[,L2...], the first one also without a link, or with a change.
-
-    Raises
-    ------
-    WardropError
-        When a name is unknown, there are neither one nor as many laws as policies, or a factor is no number above 0.
-    """
-    from controller.laws import law_name
-    from experiments.running.phase import Setting
-    from pricing.own import named
-
-    names = [named(name.strip()).name for name in policies.split(",") if name.strip()]
-    kinds = [law_name(name.strip()) for name in laws.split(",") if name.strip()]
-    if not names:
-        raise WardropError("--policy: none given; see `bin/wardrop list`")
-    if len(kinds) not in (1, len(names)):
-        raise WardropError(
-            f"--laws {laws}: found {len(kinds)}; one is accepted, or one for each of {len(names)} policies"
-        )
-    found = [Setting(name, kind) for name, kind in zip(names, kinds * (len(names) // len(kinds)), strict=True)]
-    if without:
-        ends = tuple(end.strip() for end in without.split(","))
-        found.insert(1, Setting(names[0], kinds[0], ends))
-    if worth:
-        user, _, factor = worth.partition("=")
-        if not re.fullmatch(r"\d+\.?\d*", factor) or not float(factor) > 0:
-            raise WardropError(f"--worth {worth}: USER=F with a number F above 0 is accepted, such as many=2")
-        found.append(Setting(names[0], kinds[0], worth=(user, float(factor))))
-    return found
-
-
 def _phases(
     chosen: Scenario, settings: list[Setting], duration: float, seed: int, options: Options, feed: Feed
 ) -> tuple[Campaign, list[PhaseLog]]:
@@ -396,9 +357,10 @@ def _account(
         "versions": versions(options.framework),
         "quiet": all(len(each.window.excluded) <= BAD_SHARE * each.log.measure for each in accounts),
     }
+    captures = {"captures": [asdict(capture) for capture in up.captures]} if up.captures else {}
     if groups.has_groups(up.network):
         found = groups.report(accounts, chosen.name, seed, command, machine)
-        return found | {"elapsed_s": time.monotonic() - began}
+        return found | captures | {"elapsed_s": time.monotonic() - began}
     found = report(accounts, chosen.name, seed, command, machine)
     for account, entry in zip(accounts, found["runs"], strict=True):
         baseline = accounts[0] if account is not accounts[0] else None
@@ -407,11 +369,7 @@ def _account(
             entry["verdicts"] = [*user_verdicts(account, chosen.groups, baseline), *verdicts(account, priced=False)]
         else:
             entry["verdicts"] = verdicts(account, baseline, account.log.policy in ITERATES)
-    if up.captures:
-        found["captures"] = [asdict(capture) for capture in up.captures]
-        give_back(*(Path(capture.file) for capture in up.captures))
-    found["elapsed_s"] = time.monotonic() - began
-    return found
+    return found | captures | {"elapsed_s": time.monotonic() - began}
 
 
 def _publish_groups(found: dict[str, Any], folder: Path | None) -> None:
@@ -448,27 +406,12 @@ def _end(found: dict[str, Any], to: Path | None) -> None:
         When losses do not add up to what was sent and did not arrive.
     """
     write_json(to, found)
-    if to is not None:
-        give_back(to)
     for run in found["runs"]:
         if run["losses"]["unaccounted"]:
             raise MeasurementError(
                 f"{run['policy']}: {run['losses']['unaccounted']} packets were sent, did not arrive, and were counted "
                 "nowhere; the figures of this run are not to be trusted, run it again"
             )
-
-
-def give_back(*paths: Path) -> None:
-    """Under sudo, the files written and the folders made for them belong to the user who called."""
-    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
-    if user is None or group is None or os.geteuid() != 0:
-        return
-    here = Path.cwd()
-    folders = {parent for path in paths for parent in path.absolute().parents}
-    made = {folder for folder in folders if folder != here and folder.is_relative_to(here)}
-    for path in (*made, *paths):
-        if path.stat().st_uid == 0:
-            os.chown(path, int(user), int(group))
 
 
 def _shown_in(view: LiveView, feed: Feed) -> Progress:

@@ -38,8 +38,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, policies_in, write_json
-from experiments.commands.run import (
+from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, policies_in, together, write_json
+from experiments.commands.options import (
     METRICS,
     OPENFLOW,
     FrameworkOption,
@@ -47,9 +47,9 @@ from experiments.commands.run import (
     OpenflowOption,
     PcapOption,
     WaitOption,
-    give_back,
     options_of,
 )
+from experiments.commands.places import for_results, give_back, given_back
 from pricing.errors import WardropError
 
 if TYPE_CHECKING:
@@ -84,26 +84,34 @@ def sweep(
     openflow: OpenflowOption = OPENFLOW,
     wait: WaitOption = 0.0,
     pcap: PcapOption = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go, and what is done is kept.")] = (
-        Path("out/sweep")
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where results go, and what is done is kept.",
+            callback=for_results,
+        ),
+    ] = Path("out/sweep"),
     to: JsonOption = None,
 ) -> None:
     """Delay, loss and price of anarchy against load. Root only on packets; what is done is not done again."""
     from experiments.pages import paper as pages
-    from experiments.sweeps.grid import OPTIMUM, grid, loads_of
+    from experiments.sweeps.grid import OPTIMUM, grid
     from experiments.sweeps.page import page, table
     from experiments.sweeps.points import points
     from topologies import scenario as scenarios
 
-    where, policies = _checked(policy, load, seeds, on, duration, pcap)
-    options = options_of(framework, metrics, openflow, None, wait, None, pcap)
-    loads = loads_of(load)
+    (where, policies, loads), options, _ = together(
+        lambda: _checked(policy, load, seeds, on, duration, pcap),
+        lambda: options_of(framework, metrics, openflow, None, wait, None, pcap),
+        lambda: scenarios.load(scenario),
+    )
     scaled = [(share, scenarios.load(scenario, share)) for share in loads]
     seconds = DURATIONS[where] if duration is None else duration
     cells = grid(scaled, policies, where, seeds, seconds)
-    pages.prepare(out)
-    results = _results(cells, scaled, where, out / "cells", options)
+    with given_back(pcap), given_back(out / "cells", "*.json"):
+        results = _results(cells, scaled, where, out / "cells", options)
     found = points(results)
     chosen = scaled[0][1]
     says = _says(chosen, where, loads, seeds, seconds)
@@ -123,7 +131,7 @@ def sweep(
     }
     write_json(out / "sweep.json", answer)
     write_json(to, answer)
-    give_back(*_captured(results), *out.iterdir(), *(out / "cells").iterdir(), *([to] if to else []))
+    give_back(*out.glob("sweep.*"), *out.glob("index.*"))
     screen = console()
     screen.print(pages.for_terminal(table(found, where, whole=False)))
     for reason in dict.fromkeys(f"no value at {point.load:g}: {point.why}" for point in found if point.why):
@@ -133,8 +141,8 @@ def sweep(
 
 def _checked(
     policy: str, load: str, seeds: int, on: str, duration: float | None, pcap: Path | None
-) -> tuple[On, list[str]]:
-    """Where to sweep, and which policies.
+) -> tuple[On, list[str], tuple[float, ...]]:
+    """Where to sweep, which policies and at which loads.
 
     Raises
     ------
@@ -145,8 +153,9 @@ def _checked(
     from pricing.own import named
 
     names, problems = policies_in(policy, named)
+    loads: tuple[float, ...] = ()
     try:
-        loads_of(load)
+        loads = loads_of(load)
     except WardropError as error:
         problems.append(str(error))
     if seeds < 1:
@@ -160,7 +169,7 @@ def _checked(
     if problems:
         raise WardropError("\n".join(problems))
     where: On = "packets" if on == "packets" else "simulation" if on == "simulation" else "model"
-    return where, names
+    return where, names, loads
 
 
 def _results(
@@ -212,12 +221,6 @@ def _cells(results: Mapping[Cell, dict[str, Any]], folder: Path) -> list[dict[st
         {"policy": cell.policy, "load": cell.load, "seed": cell.seed, "file": store.path(cell).name, **result}
         for cell, result in results.items()
     ]
-
-
-def _captured(results: Mapping[Cell, dict[str, Any]]) -> list[Path]:
-    """Files that captures of any run have left."""
-    files = [Path(capture["file"]) for result in results.values() for capture in result.get("captures", ())]
-    return [file for file in files if file.exists()]
 
 
 def _says(scenario: Scenario, on: On, loads: tuple[float, ...], seeds: int, seconds: float) -> str:

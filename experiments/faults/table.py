@@ -23,6 +23,7 @@ from experiments.faults.rows import Outcome, Row, Seen
 from experiments.running.campaign import OPEN_END_S, Options, campaign
 from experiments.running.machine import Watch
 from pricing.errors import WardropError
+from topologies.capture import Capture
 from topologies.scenario import Scenario
 
 SURVIVING = (
@@ -55,12 +56,14 @@ class _Done:
 
 @dataclass(frozen=True)
 class Table:
-    """What was seen of rows that were run, on which datapath, and what part of the CPU time was stolen meanwhile."""
+    """What was seen of rows that were run, on which datapath, what part of the CPU time was stolen meanwhile, and files
+    that were captured."""
 
     outcomes: tuple[Outcome, ...]
     datapath: str
     netem: bool
     steal: float | None
+    captures: tuple[Capture, ...] = ()
 
     def machine(self, framework: str, versions: Mapping[str, str]) -> dict[str, Any]:
         """`machine` of the file, in the words of the result file (docs/reference/report.md)."""
@@ -109,13 +112,19 @@ def run(
     found: list[Table] = []
     if HITLESS in rows:
         roomy_one = replace(scenario, network=roomy(network))
-        found.append(_run(roomy_one, WANDERING, (HITLESS,), options, seed, duration, say))
+        found.append(_run(roomy_one, WANDERING, (HITLESS,), _below(options, "hitless"), seed, duration, say))
     rest = [row for row in rows if row is not HITLESS]
     if rest:
-        found.append(_run(scenario, "joint-distributed", rest, options, seed, OPEN_END_S, say))
+        found.append(_run(scenario, "joint-distributed", rest, _below(options, "faults"), seed, OPEN_END_S, say))
     outcomes = tuple(outcome for part in found for outcome in part.outcomes)
     stolen = [part.steal for part in found if part.steal is not None]
-    return replace(found[0], outcomes=outcomes, steal=max(stolen, default=None))
+    captures = tuple(capture for part in found for capture in part.captures)
+    return replace(found[0], outcomes=outcomes, steal=max(stolen, default=None), captures=captures)
+
+
+def _below(options: Options, name: str) -> Options:
+    """The options with captures in a folder of their own: each network has the same hosts."""
+    return replace(options, pcap=options.pcap / name) if options.pcap else options
 
 
 def _run(
@@ -137,7 +146,8 @@ def _run(
         packets = Packets.of(traffic)
     outcomes, plant = tuple(_outcome(one, packets, machine) for one in done), up.emulation.plant
     stolen = [second.steal for second in machine.seconds]
-    return Table(outcomes, plant.datapath, plant.netem, float(np.mean(stolen)) if stolen else None)
+    steal = float(np.mean(stolen)) if stolen else None
+    return Table(outcomes, plant.datapath, plant.netem, steal, tuple(up.captures))
 
 
 def _outcome(done: _Done, packets: Packets, machine: Watch) -> Outcome:

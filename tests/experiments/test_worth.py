@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.commands.run import _check_users, as_carried, settings_of
+from experiments.commands.options import settings_of
+from experiments.commands.run import _check_users, as_carried
 from experiments.running.campaign import SETTLE_ITERATING_S, settling
 from pricing.errors import WardropError
 from topologies.scenario import load
