@@ -18,11 +18,12 @@ from controller.hashing import UDP, slots_of
 from experiments.result import schema
 from experiments.result.choices import Choices, parse_route
 from experiments.result.estimate import Estimate, mean
-from experiments.result.measure import Measured, Requests, Window, join, measure, unaccounted
+from experiments.result.measure import Mask, Measured, Requests, Window, join, measure, unaccounted
 from experiments.result.predict import Prediction, predict
+from experiments.result.refused import Spell, spells, turned_away
 from experiments.running.campaign import excluded_seconds
 from experiments.running.phase import PhaseLog
-from pricing.errors import WardropError
+from pricing.errors import MeasurementError, WardropError
 from pricing.joint.certificate import certify
 from pricing.joint.optimum import optimum
 from pricing.network import Allocation, Network
@@ -81,7 +82,23 @@ class Account:
 
     @cached_property
     def prediction(self) -> Prediction:
-        """The packet simulation of the same packets."""
+        """The packet simulation of the same packets.
+
+        Raises
+        ------
+        MeasurementError
+            When a policy refused part of a session in the time measured, and is no market.
+        """
+        if (self.refused & self.window.holds(self.requests.sent)).any() and not self.is_market:
+            said = "; ".join(map(str, self.spells))
+            raise MeasurementError(f"{self.log.policy}: part was refused: {said}; offer less than the capacity")
+        return predict(
+            self.network, self.requests, self.choices, self.window, self.plant.netem, self.edges, self.calibration
+        )
+
+    @cached_property
+    def choices(self) -> dict[str, Choices]:
+        """The routes that the flows of each session took."""
         choices = {}
         for session in self.network.sessions:
             source = self.plant.hosts[self.plant.host_at(session.source)].ip
@@ -89,9 +106,22 @@ class Account:
             count = len(next(record["slots"][session.name] for record in self.log.history if "slots" in record))
             slots = slots_of(source, self.plant.address(session), UDP, ports, SERVICE_PORT, count)
             choices[session.name] = Choices.recorded(self.network, session.name, self.log.history, slots)
-        return predict(
-            self.network, self.requests, choices, self.window, self.plant.netem, self.edges, self.calibration
-        )
+        return choices
+
+    @property
+    def is_market(self) -> bool:
+        """Whether a market decided in the time measured."""
+        return any("market" in record for record in self.records)
+
+    @cached_property
+    def spells(self) -> list[Spell]:
+        """When which part of a session was refused."""
+        return spells(self.log.history, self.log.start, self.log.window)
+
+    @cached_property
+    def refused(self) -> Mask:
+        """Which requests were refused at the ingress."""
+        return turned_away(self.network, self.requests, self.choices)
 
     @cached_property
     def edges(self) -> FloatArray:
@@ -107,6 +137,14 @@ class Account:
     def offered(self) -> FloatArray:
         """bit/s that each session offered in the window, shape (K,)."""
         return np.array([figures.offered.value for figures in self.measured.sessions])
+
+    @cached_property
+    def let_in(self) -> FloatArray:
+        """bit/s of each session that was not refused, shape (K,)."""
+        inside, count = self.window.holds(self.requests.sent), len(self.network.sessions)
+        sent = np.bincount(self.requests.session[inside], minlength=count)
+        turned = np.bincount(self.requests.session[inside & self.refused], minlength=count)
+        return self.offered * (1 - turned / np.maximum(sent, 1))
 
     @cached_property
     def allocation(self) -> Allocation:
@@ -130,8 +168,8 @@ class Account:
 
     @cached_property
     def model(self) -> Evaluation:
-        """Independent queues under the mean allocation at the offered rates."""
-        return evaluate(self.network, self.allocation, self.offered)
+        """Independent queues under the mean allocation at the rates let in."""
+        return evaluate(self.network, self.allocation, self.let_in)
 
     @cached_property
     def live_gaps(self) -> FloatArray:
@@ -142,9 +180,9 @@ class Account:
     def run(self) -> dict[str, Any]:
         """The entry of `runs`, without its verdicts."""
         measured, prediction, model = self.measured, self.prediction, self.model
-        best = optimum(self.network, self.offered)
-        at_best = evaluate(self.network, best.allocation, self.offered)
-        certificate = certify(self.network, self.allocation, self.offered)
+        best = optimum(self.network, self.let_in)
+        at_best = evaluate(self.network, best.allocation, self.let_in)
+        certificate = certify(self.network, self.allocation, self.let_in)
         quiet = self.window.quiet(self.requests.sent)
         return {
             "policy": str(self.log.setting),
@@ -168,6 +206,7 @@ class Account:
             },
             "queue_slope": measured.slope.as_json(),
             "losses": self.losses,
+            "refused": [spell.as_json() for spell in self.spells],
             "pages": dict(self.log.pages),
             "background": [{"name": name, **told} for name, told in sorted(self.log.background.items())],
             "verdicts": [],
@@ -304,6 +343,11 @@ class Account:
         }
         on_the_way = {place: places[place] for place in ("link queue", "switch", "socket")}
         missing = unaccounted(sent + answered, taken + returned, on_the_way)
+        # A switch whose slot has no route may count what it drops there among its own drops, or not at all.
+        nowhere = max(missing, 0)
+        places["refused"] = min(int(self.refused.sum()), nowhere + places["switch"])
+        places["switch"] -= max(places["refused"] - nowhere, 0)
+        missing -= min(places["refused"], nowhere)
         # Queues and switches count packets of the background too, which nobody misses here.
         return places | {"unaccounted": max(missing, 0) if self.log.background else missing}
 

@@ -2,7 +2,8 @@
 
 The ingress switch sends a packet to a slot by the hash of its addresses and ports, and the slot's rule names the route.
 The hash is known (`controller.hashing`), and the controller's record says which slots had which route from when on; so
-the route of every packet that a sender logged is known without looking at a single switch.
+the route of every packet that a sender logged is known without looking at a single switch. A slot may have no route:
+what it carries is refused at the ingress, as a market sheds demand.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pricing.simulate.loop import IntArray
 from pricing.values import FloatArray
 from topologies.hosts.logs import SECOND
 
+NOWHERE = -1
+"""In place of a route: refused at the ingress."""
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -32,7 +36,7 @@ class Choices:
     installed : array of shape (C,)
         When each table came into force, s of CLOCK_REALTIME, ascending. The first holds for what was sent before, too.
     tables : array of shape (C, S)
-        Index into `routes` for each slot.
+        Index into `routes` for each slot; `NOWHERE` for what is refused.
     slot : array of shape (F,)
         The slot of each flow.
     """
@@ -65,13 +69,11 @@ class Choices:
         MeasurementError
             When the record holds no slots of the session.
         """
-        names: dict[str, str] = {}
+        names = {str(REFUSED): ""}
         tables: list[list[str]] = []
         installed: list[float] = []
         for record in records:
             names |= {str(number): str(path["route"]) for number, path in record.get("routes", {}).items()}
-            if REFUSED in record.get("slots", {}).get(session, ()):
-                raise MeasurementError(f"session {session}: part of it was refused; offer less than the capacity")
             if session in record.get("slots", {}):
                 tables.append([names[str(number)] for number in record["slots"][session]])
                 installed.append(float(record["installed"]))
@@ -79,16 +81,17 @@ class Choices:
             raise MeasurementError(
                 f"session {session}: the controller's record has no slots of it; start it with --record"
             )
-        known = {text: index for index, text in enumerate(dict.fromkeys(text for table in tables for text in table))}
+        texts = [text for text in dict.fromkeys(text for table in tables for text in table) if text]
+        known = {"": NOWHERE} | {text: index for index, text in enumerate(texts)}
         return cls(
-            tuple(parse_route(network, session, text) for text in known),
+            tuple(parse_route(network, session, text) for text in texts),
             np.array(installed),
             np.array([[known[text] for text in table] for table in tables], dtype=np.int64),
             np.asarray(slot, dtype=np.int64),
         )
 
     def take(self, sent: IntArray, flow: IntArray) -> IntArray:
-        """Index of the route of each packet: sent (n,) in ns, flow (n,)."""
+        """Index of the route of each packet, or `NOWHERE`: sent (n,) in ns, flow (n,)."""
         since = np.rint(self.installed * SECOND).astype(np.int64)
         table = np.maximum(np.searchsorted(since, sent, side="right") - 1, 0)
         return self.tables[table, self.slot[flow]]

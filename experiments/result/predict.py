@@ -14,13 +14,13 @@ Answers go back along the reversed route and load it. Delays end when the server
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from controller.slots import quotas
-from experiments.result.choices import Choices
+from experiments.result.choices import NOWHERE, Choices
 from experiments.result.estimate import Delays, Estimate, delays, mean, rate, replications
 from experiments.result.measure import Mask, Requests, Window
 from pricing.errors import MeasurementError, TopologyError
@@ -65,7 +65,8 @@ class Prediction:
     Parameters
     ----------
     delays : array of shape (N,)
-        Delay of each request, s, in the order of `Requests`; NaN where it was dropped. Several runs follow each other.
+        Delay of each request, s, in the order of `Requests`; NaN where it was dropped or refused. Several runs follow
+        each other.
     delay : Delays
         Of all requests that were counted.
     balance : Balance
@@ -117,7 +118,7 @@ def predict(
     Notes
     -----
     A request that no server took in has its session's mean work. A request that another server took in than predicted
-    brings the same work to the predicted one.
+    brings the same work to the predicted one. What was refused at the ingress goes nowhere: its delay is NaN.
     """
     ways = _Ways(network)
     route = np.zeros(len(requests.sent), dtype=np.int64)
@@ -131,22 +132,28 @@ def predict(
                 f"session {session.name}: it sent packets, and no choices of routes are given for it"
             )
         chosen = choices[session.name]
-        numbers = np.array([ways.number(each) for each in chosen.routes])
+        numbers = np.array([*(ways.number(each) for each in chosen.routes), NOWHERE])
         route[mine] = numbers[chosen.take(requests.sent[mine], requests.flow[mine])]
         mean_work[mine], response[mine], klass[mine] = session.work, session.response_bits, session.klass
     capacity = np.array([server.capacity for server in network.servers] + [1.0])  # index -1: no server
     done = requests.work * capacity[requests.server]
-    server = np.array(ways.servers, dtype=np.int64)[route] if len(route) else route
+    let_in = route != NOWHERE
+    server = np.array([*ways.servers, -1], dtype=np.int64)[route]
     work = np.where(server >= 0, np.where(np.isfinite(done), done, mean_work) / capacity[server], 0.0)
     origin = int(requests.sent[0]) if len(route) else 0
-    packets = Packets.of((requests.sent - origin) / SECOND, requests.bits, route, work, response, klass)
+    columns = (requests.sent - origin) / SECOND, requests.bits, route, work, response, klass
+    packets = Packets.of(*(column[let_in] for column in columns))
     watched = np.array([window.start, window.end]) if edges is None else edges
     since = np.rint(watched * SECOND).astype(np.int64) - origin
     resources = _with_sink(Resources.of(network, propagation))
     resources.propagation[: len(network.links)] += calibration.link_s
     scene = _Scene(network, ways, resources, since / SECOND, calibration.ends_s)
     elsewhere = int(((requests.copies > 0) & (requests.server != server)).sum())
-    return scene.predict(packets, requests.session, window.quiet(requests.sent), window.duration, elsewhere)
+    counted = window.quiet(requests.sent[let_in])
+    found = scene.predict(packets, requests.session[let_in], counted, window.duration, elsewhere)
+    took = np.full(len(route), np.nan)
+    took[let_in] = found.delays
+    return replace(found, delays=took)
 
 
 def synthetic(

@@ -54,7 +54,7 @@ def verdicts(account: Account, baseline: Account | None = None, priced: bool = T
     priced : bool
         Whether its policy iterates towards the optimum.
     """
-    if any("market" in record for record in account.records):
+    if account.is_market:
         return [_loads(account), _splits(account), *_whole(account), *_cleared(account), _tick(account)]
     found = []
     if baseline is not None:
@@ -200,10 +200,15 @@ def _growth(account: Account) -> dict[str, Any]:
 
 
 def _whole(account: Account) -> list[dict[str, Any]]:
-    """Nothing lost, nothing twice, and every loss accounted for."""
+    """Nothing lost but what was refused, nothing twice, and every loss accounted for."""
     sessions = account.measured.sessions
+    refused = int((account.refused & account.window.holds(account.requests.sent)).sum())
     sent = f"of {sum(session.sent for session in sessions)} requests in the time measured"
-    lost, twice = sum(session.lost for session in sessions), sum(session.duplicated for session in sessions)
+    if account.spells:
+        told = ", ".join(map(str, account.spells))
+        sent += f"; {refused} more were refused at the ingress; refused since the phase began (0: measured): {told}"
+    twice = sum(session.duplicated for session in sessions)
+    lost = sum(session.lost for session in sessions) - refused
     return [
         count("requests lost", lost, sent),
         count("requests duplicated", twice, sent),

@@ -7,9 +7,11 @@ import time
 import numpy as np
 import pytest
 
+from controller.labels import REFUSED
 from experiments.result.choices import Choices, parse_route
 from experiments.result.measure import Window, join
 from experiments.result.predict import predict, synthetic
+from experiments.result.refused import Spell, spells, turned_away
 from pricing.errors import MeasurementError, TopologyError
 from pricing.network import Allocation, Link, Network, Node, Route, Server, Session, SizeLaw
 from pricing.simulate.packets import lindley
@@ -84,6 +86,32 @@ def test_routes_follow_flows_and_installed_tables():
     assert choices.take(sent, np.array([0, 3, 2, 0, 1, 3])).tolist() == [0, 0, 1, 1, 0, 1]
     with pytest.raises(MeasurementError, match="no slots"):
         Choices.recorded(make(), "three", records, [0])
+
+
+def test_what_was_refused_goes_nowhere_and_is_no_loss():
+    network = make()
+    log, works = traffic(network, count=40, rate=2.0)
+    routes = {"1": {"route": "a>b@east"}}
+    tables = [(BASE - 20.0, [1] * 10), (BASE + 2.0, [REFUSED, *[1] * 9]), (BASE + 4.0, [REFUSED] * 2 + [1] * 8)]
+    tables += [(BASE + 6.0, [1] * 10), (BASE + 12.0, [REFUSED, *[1] * 9])]
+    records = [{"slots": {"one": slots}, "routes": routes, "installed": when} for when, slots in tables]
+    choices = {"one": Choices.recorded(network, "one", records, np.arange(10))}
+    shut = [(BASE + 2, 1), (BASE + 4, 2), (BASE + 6, 0), (BASE + 12, 1), (BASE + 99, 0)]
+    refused = np.array([row["flow"] < [0, *(n for s, n in shut if s * SECOND <= row["sent"])][-1] for row in log])
+    refused &= log["sent"] >= (BASE + 2) * SECOND
+    lost = np.flatnonzero(~refused & (log["sent"] > (BASE + 8) * SECOND) & (log["sent"] < (BASE + 10) * SECOND))[:1]
+    assert refused.any()
+    assert len(lost) == 1
+    there = np.setdiff1d(np.flatnonzero(~refused), lost)
+    requests = join(network, {"one": log}, {"east": at_server(log, works, 100.0, there)})
+    assert (turned_away(network, requests, choices) == refused).all(), "a packet lost when nothing was shed is lost"
+    found = predict(network, requests, choices, Window(BASE, BASE + 100))
+    assert (np.isnan(found.delays) == refused).all()
+    assert found.balance.unaccounted == 0
+    assert found.links[0].load.value == pytest.approx(requests.bits[~refused].sum() / 100)
+    window = (BASE + 5.0, BASE + 20.0)
+    assert spells(records, BASE + 3.0, window) == [Spell("one", -2.0, 1.0, 0.2), Spell("one", 7.0, 15.0, 0.1)]
+    assert spells(records, BASE + 7.0, (BASE + 8.0, BASE + 11.0)) == []
 
 
 def test_routes_are_read_as_they_are_written():

@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import machine
 import numpy as np
@@ -163,6 +164,32 @@ class TestPace:
         assert lateness.min() >= 0
         drawn_span = np.ptp(schedule(one.traffic)["due"])
         assert np.ptp(one.requests["due"]) == pytest.approx(drawn_span / 10, rel=0.2)
+
+    def test_listens_until_nothing_has_come_for_a_drain_but_not_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a clock of its own: answers each half a drain apart, as a full link's queue empties."""
+
+        def took(last: float) -> float:
+            one = sender.Sender(
+                replace(TRAFFIC, address="127.0.0.1", flows=1, settle=0.0, measure=0.0, start=now, drain=1.5)
+            )
+            monkeypatch.setattr(
+                one, "_read", lambda: one.answers.extend((0, 0)) if now - one.traffic.start < last else None
+            )
+            one.run()
+            for sock in one.sockets:
+                sock.close()
+            return now - one.traffic.start
+
+        def sleep(seconds: float) -> None:
+            nonlocal now
+            now += seconds
+
+        now = 1_000.0
+        clock = SimpleNamespace(time=lambda: now, time_ns=lambda: round(now * 1e9), sleep=sleep)
+        monkeypatch.setattr(sender, "time", clock)
+        assert took(0.0) == pytest.approx(1.5, abs=0.3)
+        assert took(6.0) == pytest.approx(7.5, abs=0.5)
+        assert took(1e9) == pytest.approx(20.0, abs=0.5)
 
 
 class TestServer:

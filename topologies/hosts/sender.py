@@ -69,6 +69,9 @@ SPIN = 100_000
 READING_ROOM = 400_000
 """ns to the next packet from which there is time to read answers in between."""
 
+LONGEST_DRAIN = 20 * SECOND
+"""How long answers are waited for at most, ns: a full link's queue takes so long to empty (ours)."""
+
 TELLING_ROOM = 2_000_000
 """ns to the next packet from which there is time to write a small file in memory."""
 
@@ -111,7 +114,7 @@ class Traffic:
     log : str
         Path of the logs without their endings.
     drain : float
-        How long answers are waited for after the last packet, s.
+        How long answers are waited for after the last packet, and after each answer, s.
     arrivals : ArrivalLaw or Pattern
         When packets come.
     tos : int
@@ -241,7 +244,7 @@ class Sender:
         self.requests["due"] += round(start * SECOND)
 
     def run(self) -> None:
-        """Send every request when it is due and wait for the last answers.
+        """Send every request when it is due and wait for the last answers: until none has come for `drain` seconds.
 
         Raises
         ------
@@ -254,9 +257,13 @@ class Sender:
                 f"sender of session {self.traffic.session}: ready {late:.2f} s after its start; give a later start"
             )
         self._send_all()
-        end = time.time_ns() + round(self.traffic.drain * SECOND)
+        begun, drain = time.time_ns(), round(self.traffic.drain * SECOND)
+        end = begun + drain
         while self._sleep_until(end):
+            known = len(self.answers)
             self._read()
+            if len(self.answers) > known:
+                end = min(time.time_ns() + drain, begun + LONGEST_DRAIN)
             self.export.write()
         self._read()
 
