@@ -7,13 +7,13 @@ that: every kind of input is moved by 20 % and everything cleared again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from experiments.pages.paper import Column, Page, Picture, Section, Table, Value
 from experiments.papers import market_figures as figures
 from pricing.errors import Infeasible, MarketError
-from pricing.market.bidding import best_bid
+from pricing.market.bidding import MARKUPS, Bid, Bidding, best_bid, best_responses
 from pricing.market.clearing import Clearing, clear
 from pricing.market.infeasible import unserved
 from pricing.market.model import Asset, Market, scaled, token_equivalent
@@ -275,15 +275,67 @@ def _sensitivity(market: Market, found: Findings) -> Section:
 
 
 def _power(market: Market) -> Section:
+    tries = {node: best_bid(market, node) for node in sorted({asset.node for asset in market.assets})}
+    together = best_responses(market, sorted(tries))
     rows: list[list[Value]] = []
-    for node in sorted({asset.node for asset in market.assets}):
-        best, _ = best_bid(market, node)
-        rows.append([node, best.markup, best.work / 1e6, 1e6 * best.price, best.lerner, best.profit, "ours"])
+    for node, (best, tried) in tries.items():
+        paid = [1e6 * each.price for each in (tried[0], best)]
+        local = [1e6 * each.clearing.price(node, "chatbot") for each in (tried[0], best)]
+        rows.append([node, best.markup, best.work / 1e6, *paid, *local, best.lerner, best.profit, "ours"])
+    columns = [Column("node", "node"), Column("markup", "markup", ".2f"), Column("mwork_s", "sold, Mwork/s", ".2f"),
+               Column("paid_at_cost_usd_mwork", "paid at cost, USD/Mwork", MONEY),
+               Column("paid_usd_mwork", "paid, USD/Mwork", MONEY),
+               Column("chatbot_at_cost_usd_mtoken", "chatbot there at cost, USD/Mtoken", MONEY),
+               Column("chatbot_usd_mtoken", "chatbot there, USD/Mtoken", MONEY),
+               Column("lerner", "Lerner index", MONEY), Column("profit_usd_s", "profit, USD/s", MONEY),
+               Column("source", "source")]  # fmt: skip
+    alone = Table("bids", "The best markup of each node of us-5 when all others ask for their costs", columns, rows)
+    text = ["Beyond the paper: nodes offer prices instead of costs; clearing and settlement are the same. All demand "
+            "of us-5 must be served, so a node that cannot be done without would ask for any price; markups up to "
+            f"{MARKUPS[-1]:g} are tried. The Lerner index is (price - cost)/price of the work that a node sells.",
+            f"When all five nodes bid at once and answer each other in turns, they {_ending(together)}."]  # fmt: skip
+    tables = [alone, _markups(market, *_local(tries)), _together(together)]
+    return Section("Who has the power to set a price", text, tables)
+
+
+def _local(tries: Mapping[str, tuple[Bid, tuple[Bid, ...]]]) -> tuple[str, tuple[Bid, ...]]:
+    """The node that gains most by a markup below the highest one, else by any, and its bids."""
+    gains = {node: (best.markup < MARKUPS[-1], best.profit - tried[0].profit) for node, (best, tried) in tries.items()}
+    node = max(gains, key=lambda name: gains[name])
+    return node, tries[node][1]
+
+
+def _markups(market: Market, node: str, tried: Sequence[Bid]) -> Table:
+    """What each markup of one node does to prices, its sales and its profit."""
+    dearest = max(tried, key=lambda each: each.profit)
+    others = [demand.region for demand in market.demands if demand.workload == "chatbot" and demand.region != node]
+    rows: list[list[Value]] = []
+    for each in tried:
+        prices = [1e6 * each.clearing.price(region, "chatbot") for region in (node, *others)]
+        elsewhere = sum(prices[1:]) / len(others)
+        sold = [each.work / 1e6, 1e6 * each.price, each.lerner, each.profit]
+        rows.append([each.markup, prices[0], elsewhere, *sold, "best" if each is dearest else "", "ours"])
+    columns = [Column("markup", "markup", ".2f"), Column("chatbot_usd_mtoken", f"chatbot in {node}, USD/Mtoken", MONEY),
+               Column("elsewhere_usd_mtoken", "elsewhere, mean", MONEY), Column("mwork_s", "sold, Mwork/s", ".2f"),
+               Column("paid_usd_mwork", "paid, USD/Mwork", MONEY), Column("lerner", "Lerner index", MONEY),
+               Column("profit_usd_s", "profit, USD/s", MONEY), Column("best", "best"),
+               Column("source", "source")]  # fmt: skip
+    return Table("markups", f"How {node} moves the price: each of its markups, all others ask for their costs", columns,
+                 rows)  # fmt: skip
+
+
+def _together(found: Bidding) -> Table:
+    rows: list[list[Value]] = [
+        [node, each.markup, each.work / 1e6, 1e6 * each.price, each.lerner, each.profit, "ours"]
+        for node, each in found.bids.items()
+    ]
     columns = [Column("node", "node"), Column("markup", "markup", ".2f"), Column("mwork_s", "sold, Mwork/s", ".2f"),
                Column("paid_usd_mwork", "paid, USD/Mwork", MONEY), Column("lerner", "Lerner index", MONEY),
                Column("profit_usd_s", "profit, USD/s", MONEY), Column("source", "source")]  # fmt: skip
-    table = Table("bids", "The best markup of each node of us-5 when all others ask for their costs", columns, rows)
-    text = ["Beyond the paper: nodes offer prices instead of costs; clearing and settlement are the same. All demand "
-            "of us-5 must be served, so a node that cannot be done without would ask for any price; markups up to 4 "
-            "are tried."]  # fmt: skip
-    return Section("Who has the power to set a price", text, [table])
+    return Table("bidding", "All nodes of us-5 bid at once", columns, rows)
+
+
+def _ending(found: Bidding) -> str:
+    if found.settled:
+        return f"come to rest after {len(found.turns)} rounds: none would change its markup"
+    return f"come to no rest: after {len(found.turns)} rounds they ask what they have asked before; that round is shown"

@@ -111,7 +111,7 @@ class Bidding:
     bids : mapping of node to Bid
         All of one clearing, the last.
     turns : tuple of mapping of node to markup
-        After each round of turns.
+        After each round of turns; where they go in a circle, until it closes.
     settled : bool
         Whether no node would change its markup.
     """
@@ -163,8 +163,9 @@ def best_responses(
             kept = next(each for each in tried if each.markup == asked[node])
             if kept.profit < most_paid - ROUNDING * abs(most_paid):
                 asked[node] = next(each.markup for each in tried if each.profit == most_paid)
+        known = asked == before or asked in turns
         turns.append(dict(asked))
-        if asked == before:
+        if known:
             break
     last = clear(_asking(market, asked), warm)
     bids = {node: _paid(market, node, markup, last) for node, markup in asked.items()}
