@@ -83,7 +83,8 @@ def test_the_page_says_the_same_in_all_its_files(tmp_path: Path) -> None:
     experiments.commands.paper.market(tmp_path / "page", tmp_path / "page.json")
     found = json.loads((tmp_path / "page.json").read_text())["tables"]
     assert [row[2] for row in found["findings"]["rows"]][:3] == ["4", "+2.70%", "+117.1% (chatbot@NewYork)"]
-    assert {"prices", "settlement", "map", "latency", "merit-order", "sensitivity", "bids", "markups", "bidding"} <= set(found)
+    tables = {"prices", "settlement", "map", "latency", "merit-order", "sensitivity", "bids", "markups", "bidding"}
+    assert tables <= set(found)
     for name in ("map", "components", "latency", "merit-order"):
         assert (tmp_path / "page" / f"{name}.png").stat().st_size > 5000
         assert (tmp_path / "page" / f"{name}.csv").is_file()
