@@ -14,7 +14,7 @@ from controller.fabric import Fabric
 from controller.rules import GATEWAY, GATEWAY_MAC
 from pricing.frames import datagram
 from pricing.priority.announcement import PORT, Row, written
-from pricing.priority.publish import Published
+from pricing.priority.published import Published
 
 CUT_OFF = (math.inf, 0.0)
 """Price and time of a session that failures cut off."""

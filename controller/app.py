@@ -34,7 +34,7 @@ from pricing.errors import InstallError, MeasurementError, WardropError
 from pricing.learnt import LawName
 from pricing.outage import Outage
 from pricing.policy import Policy, get_policy
-from pricing.priority.publish import Published
+from pricing.priority.published import Published
 
 CONNECT_TIMEOUT_S = 60.0
 INSTALL_TIMEOUT_S = 10.0
@@ -98,6 +98,7 @@ class Controller:
         self.line: dict[str, Any] = {}
         self.parts: dict[str, float] = {}
         self.state = tick.first_state(fabric, policy, law)
+        self._ahead: tuple[tick.State, Plan] | None = None
         self._verdict = tick.NO_VERDICT
         self._next_verdict = -math.inf
         self.ingresses = ingresses(fabric)
@@ -112,14 +113,19 @@ class Controller:
         """Start, then tick until stopped; raises as `start` does. The first tick comes at once: rates take two."""
         self.start()
         due = time.monotonic()
+        self.tick()
+        # What is alive now stays alive; collections need not walk through it in the middle of a tick.
+        gc.collect()
+        gc.freeze()
+        gc.enable()
         while not self.stopping:
+            due = max(due + self.period, time.monotonic())
             seen = self.switchboard.dead
             while not self.stopping and (left := due - time.monotonic()) > 0 and self.switchboard.dead is seen:
                 self._query()
                 time.sleep(min(left, 0.1))
             if not self.stopping:
                 self.tick()
-            due = max(due + self.period, time.monotonic())
 
     def start(self) -> None:
         """Wait for every switch, and go on with the rules that it has, or clear it and begin with a first allocation.
@@ -129,8 +135,9 @@ class Controller:
         WardropError
             When the first allocation cannot be decided or installed.
         """
-        # What is loaded and remembered at first use is needed now: switches are still on their way.
-        tick.plan(self.fabric, self.state)
+        # Switches are still on their way: the plan is that of the first tick where they have no rules of ours, and what
+        # it loads and remembers at first use is needed in any case.
+        self._ahead = self.state, tick.plan(self.fabric, self.state)
         self.switchboard.wait_for_all(CONNECT_TIMEOUT_S)
         arrived = self.switchboard.arrived()
         self.switchboard.look(arrived, INSTALL_TIMEOUT_S)
@@ -147,9 +154,6 @@ class Controller:
         )
         self._next_query = -math.inf  # now what hosts answer reaches us surely
         self._record(began, rules, True, None, judged=False)
-        # What is alive now stays alive; collections need not walk through it in the middle of a tick.
-        gc.collect()
-        gc.freeze()
         self._log.info("ready", switches=len(self.switchboard.names), rules=rules, adopted=adopted)
 
     def _query(self) -> None:
@@ -229,6 +233,9 @@ class Controller:
 
     def _planned(self) -> Plan:
         """What is wanted now: where rules were adopted, what is right stays until the first loads are measured."""
+        if self._ahead and self._ahead[0] is self.state:
+            return self._ahead[1]
+        self._ahead = None
         if self.state.tick or self.state.decision is None:
             return tick.plan(self.fabric, self.state)
         return tick.restore(self.fabric, self.state, self.state.decision)

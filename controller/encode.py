@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from controller.framework import Framework
-from controller.holdings import in_order, rule_told
+from controller.holdings import fields_of, rule_told
 from controller.rules import (
     Action,
     Change,
@@ -58,7 +58,7 @@ Rules are written as they are read back, so that what a switch holds can be comp
 """
 
 _KEPT = 1 << 18
-"""Matches, and lists of actions, that are kept as bytes."""
+"""Matches, fields of matches, and lists of actions that are kept with their bytes."""
 
 
 class Encoder:
@@ -73,6 +73,7 @@ class Encoder:
             "delete": of.OFPFC_DELETE_STRICT,
         }
         self._match = lru_cache(_KEPT)(self._written_match)
+        self._field = lru_cache(_KEPT)(self._read_field)
         self._instructions = lru_cache(_KEPT)(self._written_instructions)
 
     def change(self, change: Change, xid: int) -> bytes:
@@ -101,8 +102,12 @@ class Encoder:
         ProtocolError
             When its fields do not fill it.
         """
-        in_order(match)  # the framework's parser trusts their lengths
-        return tuple(sorted(self.framework.parser.OFPMatch.parser(match, 0).items()))
+        return tuple(sorted(said for field in fields_of(match) for said in self._field(field)))
+
+    def _read_field(self, field: bytes) -> Match:
+        """What one field of a match says; the framework's parser trusts its length."""
+        alone = struct.pack("!HH", 1, 4 + len(field)) + field
+        return tuple(self.framework.parser.OFPMatch.parser(alone + bytes(-len(alone) % 8), 0).items())
 
     def wipe(self, xid: int) -> bytes:
         """The message that deletes every rule of a switch."""

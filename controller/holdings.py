@@ -31,7 +31,7 @@ _KINDS = {0: "all", 3: "failover"}
 """Kinds of groups that are ours: OFPGT_ALL and OFPGT_FF."""
 
 
-def in_order(match: bytes) -> bytes:
+def fields_of(match: bytes) -> list[bytes]:
     """The fields of a match one after the other, sorted: a switch tells them in an order of its own.
 
     Raises
@@ -47,7 +47,7 @@ def in_order(match: bytes) -> bytes:
             raise ProtocolError(f"a match of {length} bytes (kind {kind}) whose fields end at {end}")
         fields.append(match[offset:end])
         offset = end
-    return b"".join(sorted(fields))
+    return sorted(fields)
 
 
 def rules_in(body: bytes, read: Callable[[bytes], Match]) -> Iterator[tuple[int, tuple[Entry, bytes]]]:
@@ -94,7 +94,7 @@ def groups_in(body: bytes) -> Iterator[tuple[int, tuple[Entry, bytes]]]:
 
 def rule_told(table: int, priority: int, match: bytes, instructions: bytes) -> bytes:
     """What a rule is and does, in bytes that are equal for equal rules."""
-    return struct.pack("!BH", table, priority) + in_order(match) + instructions
+    return struct.pack("!BH", table, priority) + b"".join(fields_of(match)) + instructions
 
 
 def _piece(body: bytes, offset: int, least: int) -> bytes:

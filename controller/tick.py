@@ -35,7 +35,7 @@ from pricing.learnt import LawName
 from pricing.network import Allocation, Network
 from pricing.outage import NOTHING, Outage, Remains
 from pricing.policy import Policy, nominal_loads
-from pricing.priority.publish import Published
+from pricing.priority.published import Published
 from pricing.problem import evaluate, joined, problem_of
 from pricing.shortest import shortest_path
 from pricing.values import Decision, FloatArray, Loads

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from controller.declared import Declared, Read, Sample, Snapshot, Told
-from pricing.priority.elastic import user_of
+from pricing.priority.announcement import user_of
 
 FRESH_S = 5.0
 """Age of a file from which its program is taken to have ended (ours)."""

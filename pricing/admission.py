@@ -17,8 +17,6 @@ steps as bottlenecks.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import coo_array
 
 from pricing.joint.feasible import Column, columns
 from pricing.network import Network
@@ -65,6 +63,9 @@ def _raise(
     network: Network, offered: FloatArray, part: FloatArray, free: frozenset[int]
 ) -> tuple[float, frozenset[int]]:
     """The largest equal part of the free sessions beside what is fixed, at most 1, and which of them it limits."""
+    from scipy.optimize import linprog
+    from scipy.sparse import coo_array
+
     problem = problem_of(network)
     active = [k for k, rate in enumerate(offered) if rate > 0 and (k in free or part[k] > 0)]
     every = [column for k in active for column in columns(problem, network.sessions[k], k)]

@@ -3,7 +3,8 @@
     decide(network, loads, state) -> Decision(prices, allocation, state)
 
 A policy is a function of values: it holds nothing between calls but the `state` that it returned, which the caller
-hands back at the next tick (`None` at the first, and again after a change of the policy).
+hands back at the next tick (`None` at the first, and again after a change of the policy). The mathematics of a policy
+is loaded when it first decides: a controller that is started again has no time for that of the others.
 """
 
 from __future__ import annotations
@@ -12,24 +13,20 @@ import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pricing.asked import decide_asked, resume_asked
 from pricing.errors import Infeasible, WardropError
 from pricing.joint.certificate import certify
-from pricing.joint.equilibrium import decide_selfish, decide_tolled
-from pricing.joint.iteration import resume, step
-from pricing.joint.optimum import decide_optimum, optimum
-from pricing.market.dispatch import decide_market
-from pricing.multicast.epochs import FAMILY, Epochs, V, decide_universal
-from pricing.multicast.priced import decide_steiner
+from pricing.joint.optimum import optimum
 from pricing.network import Allocation, Network
-from pricing.priority.publish import publishing
 from pricing.problem import Evaluation, evaluate, problem_of
-from pricing.shortest import decide_equal, decide_shortest
 from pricing.values import Certificate, Decision, FloatArray, Loads, Prices
+
+if TYPE_CHECKING:
+    from pricing.multicast.epochs import Epochs
 
 
 def _afresh(_network: Network, _allocation: Allocation, _offered: FloatArray) -> None:
@@ -60,57 +57,90 @@ class Policy:
     asked: bool = False
 
 
-def _backpressure(name: str, summary: str) -> Policy:
-    return Policy(name, summary, FAMILY[name](V).decide)
+def _imported(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module that is imported when it is first called."""
+    return lambda *arguments: getattr(import_module(module), name)(*arguments)
 
+
+def _backpressure(name: str, summary: str) -> Policy:
+    return Policy(name, summary, lambda *arguments: backpressure(name).decide(*arguments))
+
+
+def _publishing(regime: str, summary: str) -> Policy:
+    decide = _imported("pricing.priority.publish", "decide_published")
+    return Policy(regime, summary, lambda *arguments: decide(regime, *arguments), raw=True)
+
+
+_SHORTEST = _imported("pricing.shortest", "decide_shortest")
 
 POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (
-        Policy("shortest-path", "each session on its shortest route, to the nearest server", decide_shortest),
-        Policy("ecmp", "each session equally over all of its shortest routes", decide_equal),
+        Policy("shortest-path", "each session on its shortest route, to the nearest server", _SHORTEST),
         Policy(
-            "joint", "the least mean delay over all routes and servers, solved centrally every tick", decide_optimum
+            "ecmp",
+            "each session equally over all of its shortest routes",
+            _imported("pricing.shortest", "decide_equal"),
         ),
         Policy(
-            "joint-distributed", "sessions follow the prices of links and servers, one safe round a tick", step, resume
-        ),
-        Policy("user-equilibrium", "each session for itself: no route in use is slower than another", decide_selfish),
-        Policy("tolled", "each session for itself, under the tolls that make this the optimum", decide_tolled),
-        Policy("priority", "users choose server and class at the classes' prices", publishing("priority"), raw=True),
-        Policy(
-            "joint-priority",
-            "as priority, each class on the routes of least delay cost",
-            publishing("joint-priority"),
-            raw=True,
+            "joint",
+            "the least mean delay over all routes and servers, solved centrally every tick",
+            _imported("pricing.joint.optimum", "decide_optimum"),
         ),
         Policy(
-            "one-price", "users choose servers, first come, first served, at a price", publishing("one-price"), raw=True
+            "joint-distributed",
+            "sessions follow the prices of links and servers, one safe round a tick",
+            _imported("pricing.joint.iteration", "step"),
+            _imported("pricing.joint.iteration", "resume"),
         ),
         Policy(
-            "free-access",
-            "users choose servers, first come, first served, for free",
-            publishing("free-access"),
-            raw=True,
+            "user-equilibrium",
+            "each session for itself: no route in use is slower than another",
+            _imported("pricing.joint.equilibrium", "decide_selfish"),
         ),
-        Policy("edspa", "multicast: the union of the shortest paths to all destinations", decide_shortest),
-        Policy("steiner", "multicast: one tree a session, the cheapest beside all others", decide_steiner),
-        Policy("ucnc", "multicast: max-weight over whole trees, by virtual queues, an epoch a tick", decide_universal),
+        Policy(
+            "tolled",
+            "each session for itself, under the tolls that make this the optimum",
+            _imported("pricing.joint.equilibrium", "decide_tolled"),
+        ),
+        _publishing("priority", "users choose server and class at the classes' prices"),
+        _publishing("joint-priority", "as priority, each class on the routes of least delay cost"),
+        _publishing("one-price", "users choose servers, first come, first served, at a price"),
+        _publishing("free-access", "users choose servers, first come, first served, for free"),
+        Policy("edspa", "multicast: the union of the shortest paths to all destinations", _SHORTEST),
+        Policy(
+            "steiner",
+            "multicast: one tree a session, the cheapest beside all others",
+            _imported("pricing.multicast.priced", "decide_steiner"),
+        ),
+        Policy(
+            "ucnc",
+            "multicast: max-weight over whole trees, by virtual queues, an epoch a tick",
+            _imported("pricing.multicast.epochs", "decide_universal"),
+        ),
         _backpressure("dcnc", "backpressure on copies made at the source, an epoch a tick; dcnc(10) has V = 10"),
         _backpressure("gdcnc", "backpressure with all duplications, an epoch a tick"),
         _backpressure("gdcnc-r", "backpressure with a tree's duplications, an epoch a tick"),
         _backpressure("egdcnc", "backpressure with all duplications, biased by hops"),
         _backpressure("egdcnc-r", "backpressure with a tree's duplications, biased by hops"),
-        Policy("market", "least cost of work and fees, what is not worth its price is shed", decide_market, sheds=True),
+        Policy(
+            "market",
+            "least cost of work and fees, what is not worth its price is shed",
+            _imported("pricing.market.dispatch", "decide_market"),
+            sheds=True,
+        ),
         Policy(
             "agents",
             "agents announce prices in packets, and each source asks its own ingress for its split",
-            decide_asked,
-            resume_asked,
+            _imported("pricing.asked", "decide_asked"),
+            _imported("pricing.asked", "resume_asked"),
             asked=True,
         ),
     )
 }
+
+BACKPRESSURE = ("dcnc", "gdcnc", "gdcnc-r", "egdcnc", "egdcnc-r")
+"""Policies in which cost weighs against queues: those of `pricing.multicast.epochs.FAMILY`."""
 
 
 def get_policy(name: str) -> Policy:
@@ -123,7 +153,7 @@ def get_policy(name: str) -> Policy:
     """
     if name in POLICIES:
         return POLICIES[name]
-    if base_of(name) in FAMILY:
+    if base_of(name) in BACKPRESSURE:
         return replace(POLICIES[base_of(name)], name=name, decide=backpressure(name).decide)
     near = difflib.get_close_matches(name, POLICIES, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -139,7 +169,7 @@ def base_of(name: str) -> str:
     ('gdcnc', 'joint')
     """
     base = name.partition("(")[0]
-    return base if base in FAMILY else name
+    return base if base in BACKPRESSURE else name
 
 
 def backpressure(name: str) -> Epochs:
@@ -150,6 +180,8 @@ def backpressure(name: str) -> Epochs:
     WardropError
         When it is none of the family, or what cost weighs is no number.
     """
+    from pricing.multicast.epochs import FAMILY, V
+
     base = base_of(name)
     if base not in FAMILY:
         raise WardropError(f"policy {name!r} is no backpressure; {', '.join(FAMILY)} are")

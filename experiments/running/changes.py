@@ -9,7 +9,7 @@ from experiments.running.campaign import Campaign
 from experiments.running.phase import Traffic
 from pricing.errors import WardropError
 from pricing.policy import get_policy
-from pricing.priority.elastic import user_of
+from pricing.priority.announcement import user_of
 
 AGENTS_SEED = 1
 """Of what agents lose that are started in the middle of a run (ours)."""

@@ -13,11 +13,9 @@ capacity.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import coo_array
 
 from pricing.errors import Infeasible
 from pricing.network import Allocation, Network, Route, Session
@@ -25,6 +23,9 @@ from pricing.problem import Problem, make_allocation, problem_of
 from pricing.routes import cheapest_route
 from pricing.shortest import shortest_path
 from pricing.values import FloatArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import coo_array
 
 STRICT = 1e-6
 """Part of every capacity that an allocation must leave free to count as strictly feasible."""
@@ -62,6 +63,8 @@ def columns(problem: Problem, session: Session, number: int) -> list[Column]:
 
 def conservation(network: Network, active: list[int], every: list[Column]) -> tuple[coo_array, FloatArray]:
     """Flow conservation of each active session at each node, as (matrix, right side); the sink needs no row."""
+    from scipy.sparse import coo_array
+
     rows = {(k, node.name): i for i, (k, node) in enumerate((k, node) for k in active for node in network.nodes)}
     entries = [(rows[c.session, c.tail], n, 1.0) for n, c in enumerate(every)]
     entries += [(rows[c.session, c.head], n, -1.0) for n, c in enumerate(every) if c.head]
@@ -84,6 +87,9 @@ def least_top_utilization(network: Network, offered: FloatArray | None = None) -
         When that resource would reach its capacity. The message names the servers or links that limit, what they can do
         together, and what is asked of them.
     """
+    from scipy.optimize import linprog
+    from scipy.sparse import coo_array
+
     problem = problem_of(network)
     rates = problem.rates if offered is None else np.asarray(offered, dtype=float)
     active = [k for k, rate in enumerate(rates) if rate > 0]
@@ -121,6 +127,8 @@ def _packed(problem: Problem, rates: FloatArray, active: list[int]) -> Allocatio
     A tree is no flow with a conservation law of its own, so the program's variables are routes. Up to as many
     destinations as lightest trees are found for, the answer is the optimum over all of them.
     """
+    from scipy.optimize import linprog
+
     sessions, size = problem.network.sessions, len(problem.capacity)
     routes = [
         route for route, _ in shortest_path(problem.network) if problem.network.session_index[route.session] in active

@@ -72,3 +72,12 @@ def read(datagram: bytes) -> tuple[int, list[Row]]:
     if len(datagram) != _HEAD.size + count * _ROW.size:
         raise MeasurementError(f"an announcement of {count} rows has {len(datagram)} bytes: it was cut off")
     return tick, [Row(*row) for row in _ROW.iter_unpack(datagram[_HEAD.size :])]
+
+
+def user_of(option: str) -> str:
+    """The user whose option a session is, by its name; '' for a session that is nobody's.
+
+    >>> user_of("few.left.2"), user_of("few")
+    ('few', '')
+    """
+    return option.rsplit(".", 2)[0] if "." in option else ""

@@ -110,15 +110,6 @@ def economy_of(network: Network, groups: Sequence[Group], nearest: int = 1) -> E
     return Economy(machines_of(network), services, network.classes)
 
 
-def user_of(option: str) -> str:
-    """The user whose option a session is, by its name; '' for a session that is nobody's.
-
-    >>> user_of("few.left.2"), user_of("few")
-    ('few', '')
-    """
-    return option.rsplit(".", 2)[0] if "." in option else ""
-
-
 def _to(classes: int) -> range:
     return range(1, classes + 1)
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from pricing.network import Network
 from pricing.priority.elastic import Group, begun, economy_of
-from pricing.priority.publish import PACE, Published, Regime, published
+from pricing.priority.publish import PACE, Regime, published
+from pricing.priority.published import Published
 from pricing.priority.state import State
 from pricing.priority.values import multiplied, value_of
 from pricing.shortest import shortest_path

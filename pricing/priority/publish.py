@@ -18,7 +18,6 @@ in the routes that it takes:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -27,8 +26,9 @@ import numpy as np
 
 from pricing.network import Allocation, Network
 from pricing.priority.economy import Economy, Program, Service, machines_of, program_of
+from pricing.priority.published import Published
 from pricing.priority.routed import routed
-from pricing.priority.state import Rental, rental_prices
+from pricing.priority.state import rental_prices
 from pricing.priority.tatonnement import NEAR_CAPACITY
 from pricing.priority.values import Quadratic
 from pricing.priority.waits import IntArray, Queues
@@ -52,42 +52,6 @@ A second of some hundred requests tells a load to some per cent, and near capaci
 Ours: the calmest of three on `two-servers` in `pricing.priority.loop` with seeds 1 to 4, at which users still follow a
 value that doubles. It is judged on other seeds, on another scenario (`wardrop study users`), and on packets.
 """
-
-
-@dataclass(frozen=True)
-class Published:
-    """Prices and waits of M machines (links, then servers) in K classes, and what they come to for N sessions.
-
-    Parameters
-    ----------
-    machines, sessions : tuples of str
-        Their names.
-    rental : Rental
-        Base price and premiums.
-    waits : array of shape (M, K)
-        s, by the formula at measured arrivals, smoothed.
-    load : array of shape (M, K)
-        Part of its time that each class takes, as measured.
-    prices, times : arrays of shape (N,)
-        Of one request of each session, currency and s; the price is infinite where a session is not on offer.
-    rates : array of shape (N,)
-        Requests/s of each session, smoothed: what all but `load` follows from.
-    ticks : int
-        How many measurements are in them, those before the first request left out.
-    allocation : Allocation
-        The routes whose machines prices and times are sums over.
-    """
-
-    machines: tuple[str, ...]
-    sessions: tuple[str, ...]
-    rental: Rental
-    waits: FloatArray
-    load: FloatArray
-    prices: FloatArray
-    times: FloatArray
-    rates: FloatArray
-    ticks: int
-    allocation: Allocation
 
 
 @dataclass(frozen=True)
@@ -162,17 +126,13 @@ def published(
     return Published(uses.machines, names, rental, waits, load, prices, times, mean, ticks, allocation)
 
 
-def publishing(regime: Regime) -> Callable[[Network, Loads, Any], Decision]:
+def decide_published(regime: Regime, network: Network, loads: Loads, state: Any) -> Decision:
     """The policy of a regime: the routes that it takes, and what is published in the decision's state."""
-
-    def decide(network: Network, loads: Loads, state: Any) -> Decision:
-        before = state if isinstance(state, Published) else None
-        rates = loads.offered / np.array([session.frame_bits for session in network.sessions])
-        allocation = _routes(network, before) if regime == "joint-priority" else shortest_path(network)
-        found = published(network, allocation, rates, before, regime)
-        return Decision(problem_of(network).prices(joined(loads)), allocation, found)
-
-    return decide
+    before = state if isinstance(state, Published) else None
+    rates = loads.offered / np.array([session.frame_bits for session in network.sessions])
+    allocation = _routes(network, before) if regime == "joint-priority" else shortest_path(network)
+    found = published(network, allocation, rates, before, regime)
+    return Decision(problem_of(network).prices(joined(loads)), allocation, found)
 
 
 def _routes(network: Network, before: Published | None) -> Allocation:
