@@ -7,6 +7,7 @@ what the parts do not agree on in the same file, without complaining of a replac
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -52,8 +53,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near!r}?" if near else ""
 
 
+BOOL = "tag:yaml.org,2002:bool"
+
+
 class Loader(yaml.SafeLoader):
-    """YAML without code that notes each key used twice in a mapping."""
+    """YAML without code that notes each key used twice in a mapping.
+
+    Truth is `true` and `false` alone, as YAML 1.2 has it: `on` and `off` are times of arrivals, `NO` a node in Norway.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -69,6 +76,13 @@ class Loader(yaml.SafeLoader):
                     "accepted: each key once"
                 )
         return super().construct_mapping(node, deep=deep)
+
+
+Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in rules if tag != BOOL]
+    for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(BOOL, re.compile("(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 @dataclass(frozen=True)

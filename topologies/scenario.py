@@ -100,6 +100,10 @@ def load(name_or_path: str | Path, load: float | None = None) -> Scenario:
     elif text in names():
         path = LIBRARY / f"{text}.yaml"
         scenario = parse(content(path, "scenario"), path)
+    elif path.is_file():
+        found = f"the ending {path.suffix!r}" if path.suffix else "no ending"
+        accepted = "accepted: .yaml and .yml; what has another form comes in by `bin/wardrop import`"
+        raise ScenarioError(text, [f"found {found}; {accepted}"])
     else:
         accepted = f"accepted: {', '.join(names())}, or the path of a file"
         raise ScenarioError(text, [f"unknown scenario{did_you_mean(text, names())}; {accepted}"])

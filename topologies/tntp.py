@@ -10,6 +10,7 @@ The data sets are for research, and none ships with Wardrop.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from pricing.errors import ScenarioError
 from pricing.joint.network_flow import RouteSpace, space_of_pairs
 from pricing.laws import BPR
 from pricing.values import FloatArray
+from topologies.units import shown
 
 NET_COLUMNS = 7
 """Columns of a link that are read: tail, head, capacity, length, free-flow time, b, power."""
@@ -89,11 +91,13 @@ def _metadata(path: Path, text: str) -> tuple[dict[str, int], str]:
     return {key: int(value) for key, value in found}, re.sub(r"~.*", "", rest)
 
 
-def _numbers(path: Path, entry: str) -> list[float]:
+def _numbers(entry: str, where: str, problems: list[str]) -> list[float]:
+    """The numbers of an entry, none where they are not all; what is wrong goes to `problems`."""
     try:
         return [float(word) for word in entry.split()]
-    except ValueError as error:
-        raise ScenarioError(str(path), [f"found {entry.strip()!r}; accepted: numbers"]) from error
+    except ValueError:
+        problems.append(f"{where}: found {shown(entry.strip())}; accepted: numbers")
+        return []
 
 
 def _links(path: Path) -> tuple[dict[str, int], FloatArray]:
@@ -103,47 +107,74 @@ def _links(path: Path) -> tuple[dict[str, int], FloatArray]:
     problems = [f"no <{key}>; accepted: a whole number" for key in wanted if key not in metadata]
     if problems:
         raise ScenarioError(str(path), problems)
-    entries = [_numbers(path, line.replace(";", " ")) for line in rest.splitlines() if line.strip(" \t;\r")]
-    short = [row for row in entries if len(row) < NET_COLUMNS]
-    if short or len(entries) != metadata["NUMBER OF LINKS"]:
-        found = f"a link of {len(short[0])} numbers" if short else f"{len(entries)} links"
-        raise ScenarioError(
-            str(path),
-            [f"found {found}; accepted: {metadata['NUMBER OF LINKS']} links of {NET_COLUMNS} numbers or more"],
-        )
-    rows = np.array([row[:NET_COLUMNS] for row in entries])
-    ends, count = rows[:, :2], metadata["NUMBER OF NODES"]
-    if ((ends < 1) | (ends > count)).any():
-        raise ScenarioError(str(path), [f"found a link to a node outside of 1 to {count}; accepted: these"])
-    if not (np.isfinite(rows).all() and (rows[:, 2] > 0).all() and (rows[:, 4:] >= 0).all()):
-        raise ScenarioError(str(path), ["found a capacity, time, b or power that is negative or not finite"])
-    return metadata, rows
+    zones, nodes, _, count = (metadata[key] for key in wanted)
+    entries = [line.replace(";", " ") for line in rest.splitlines() if line.strip(" \t;\r")]
+    if len(entries) != count:
+        problems.append(f"found {len(entries)} links; accepted: {count}, as <NUMBER OF LINKS> says")
+    if nodes > 2 * len(entries):
+        problems.append(f"<NUMBER OF NODES>: found {nodes}; accepted: at most {2 * len(entries)}, two a link")
+    if zones > nodes:
+        problems.append(f"<NUMBER OF ZONES>: found {zones}; accepted: at most {nodes}, as zones are nodes")
+    rows = [_link(entry, f"link {number}", nodes, problems) for number, entry in enumerate(entries, 1)]
+    if problems:
+        raise ScenarioError(str(path), problems)
+    return metadata, np.array(rows)
+
+
+def _link(entry: str, where: str, nodes: int, problems: list[str]) -> list[float]:
+    """The numbers of a link; what is wrong with them goes to `problems`."""
+    row = _numbers(entry, where, problems)
+    if row and len(row) < NET_COLUMNS:
+        problems.append(f"{where}: found {len(row)} numbers; accepted: {NET_COLUMNS} or more")
+    elif row:
+        if not all(end.is_integer() and 1 <= end <= nodes for end in row[:2]):
+            problems.append(f"{where}: found the ends {row[0]:g} and {row[1]:g}; accepted: nodes, 1 to {nodes}")
+        rest = row[2:NET_COLUMNS]
+        if not (all(map(math.isfinite, rest)) and rest[0] > 0 and min(rest[2:]) >= 0):
+            problems.append(
+                f"{where}: found a capacity, time, b or power that is negative or not finite; accepted: a capacity "
+                "above 0, the others from 0"
+            )
+    return row[:NET_COLUMNS]
 
 
 def _demand(path: Path, zones: int) -> FloatArray:
     """Demand from zone to zone, (zones, zones); none from a zone to itself."""
     _, rest = _metadata(path, _text(path))
     demand = np.zeros((zones, zones))
-    for part in re.split(r"Origin\s+", rest)[1:]:
+    problems: list[str] = []
+    for part in re.split(r"Origin\b", rest)[1:]:
         first, _, pairs = part.partition("\n")
-        origin = _numbers(path, first)
-        for destination, rate in re.findall(r"(\d+)\s*:\s*([^;\s]+)\s*;", pairs):
-            pair = (int(origin[0]), int(destination))
-            value = _numbers(path, rate)[0]
-            if not (all(1 <= zone <= zones for zone in pair) and np.isfinite(value) and value >= 0):
-                raise ScenarioError(
-                    str(path), [f"found {rate} from {pair[0]} to {pair[1]}; accepted: from 0, zones 1 to {zones}"]
-                )
-            demand[pair[0] - 1, pair[1] - 1] = value
+        origin = first.strip()
+        if not (origin.isdecimal() and 1 <= int(origin) <= zones):
+            problems.append(f"Origin: found {shown(origin)}; accepted: a zone, 1 to {zones}")
+            continue
+        for entry in filter(str.strip, pairs.split(";")):
+            destination, _, rate = (word.strip() for word in entry.partition(":"))
+            where = f"Origin {origin}, destination {destination}"
+            value = _numbers(rate, where, problems)
+            if not (destination.isdecimal() and 1 <= int(destination) <= zones):
+                problems.append(f"{where}: accepted: a zone, 1 to {zones}, then a colon and its rate")
+            elif value and not (len(value) == 1 and math.isfinite(value[0]) and value[0] >= 0):
+                problems.append(f"{where}: found {rate}; accepted: a number from 0")
+            elif value:
+                demand[int(origin) - 1, int(destination) - 1] = value[0]
+    if problems:
+        raise ScenarioError(str(path), problems)
     np.fill_diagonal(demand, 0.0)
     return demand
 
 
 def _flows(path: Path, tails: np.ndarray, heads: np.ndarray) -> FloatArray:
     """Flows in the order of the links."""
-    rows = [_numbers(path, line) for line in _text(path).splitlines()[1:] if line.strip()]
-    known = {(int(row[0]) - 1, int(row[1]) - 1): row[2] for row in rows}
-    missing = [f"{a + 1} to {b + 1}" for a, b in zip(tails, heads, strict=True) if (a, b) not in known]
-    if missing:
-        raise ScenarioError(str(path), [f"no flow from {missing[0]}; accepted: one for each link"])
-    return np.array([known[a, b] for a, b in zip(tails.tolist(), heads.tolist(), strict=True)])
+    problems: list[str] = []
+    lines = enumerate(_text(path).splitlines()[1:], 2)
+    rows = [_numbers(line, f"line {number}", problems) for number, line in lines if line.strip()]
+    known = {(row[0] - 1, row[1] - 1): row[2] for row in rows if len(row) > 2}
+    keys = list(zip(tails.tolist(), heads.tolist(), strict=True))
+    problems += [
+        f"no flow from {a + 1} to {b + 1}; accepted: one for each link" for a, b in keys if (a, b) not in known
+    ]
+    if problems:
+        raise ScenarioError(str(path), problems)
+    return np.array([known[key] for key in keys])

@@ -84,7 +84,10 @@ def import_topology(
             raise ScenarioError(source, [f"has sessions of its own, found {options}; {accepted}"])
         scenario = found
     else:
-        scenario, notes = fitted(found, fit, name)
+        try:
+            scenario, notes = fitted(found, fit, name)
+        except ScenarioError as error:
+            raise ScenarioError(source, error.problems) from error
     _write(to, dump(scenario), "--to")
     for note in notes:
         _say(f"note: {note}")

@@ -272,6 +272,9 @@ def test_a_wrong_choice_is_said_at_once(fit: Fit, expected: list[str]) -> None:
           "demand D1: no <demandValue>", "demand D1: demandValue: found ''"]),
         ("a.graphml", "<graphml xmlns='http://graphml.graphdrawing.org/xmlns'><graph edgedefault='directed'>"
          "<node id='0'><data key='d9'>1</data></node></graph></graphml>", ["is no GraphML that can be read"]),
+        ("a.graphml", "<graphml xmlns='http://graphml.graphdrawing.org/xmlns'><graph edgedefault='directed'>"
+         "<node id='east'/><node id='b'/><edge source='b' target='eats'/><edge source='b'/></graph></graphml>",
+         ["edge[0].target: found 'eats', which is no node; did you mean 'east'?", "edge[1].target: found ''"]),
         ("a.tntp", "", ["is one file of several"]),
     ],
 )  # fmt: skip

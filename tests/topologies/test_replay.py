@@ -91,6 +91,7 @@ BROKEN = {
     "found 0 packets; accepted: two or more": classic([]),
     "found 1 packet; accepted: two or more": classic(PACKETS[:1]),
     "found 2 packets; accepted: two or more": classic(PACKETS[1:3]),
+    "found a packet of 4294967295 bytes": classic([*PACKETS, (9.0, 2**32 - 1)]),
     "link of type 105": classic(PACKETS, link=105),
     "has a block of": FILES["pcapng"][:100] + b"\xff" * 60,
 }

@@ -12,6 +12,7 @@ import yaml
 from pricing.errors import ScenarioError
 from pricing.policy import POLICIES, solve
 from topologies import schema
+from topologies.checking import Loader
 from topologies.scenario import json_schema, parse
 from topologies.starter import SCHEMA, schema_text, starter
 
@@ -24,6 +25,15 @@ def test_it_passes_every_check_and_can_be_solved() -> None:
     assert solve(scenario.network, POLICIES["joint"]).evaluation.feasible
     assert solve(scenario.network, POLICIES["shortest-path"]).evaluation.feasible
     jsonschema.validate(yaml.safe_load(starter("x")), json_schema())
+
+
+def test_what_stands_in_its_comments_is_accepted() -> None:
+    text = starter("x")
+    laws = re.findall(r"^#   ((?:size|arrivals): \{.*?\})  ", text, flags=re.MULTILINE)
+    assert len(laws) == 3
+    for law in laws:
+        changed = text.replace("rate: 400 kbit/s}", f"rate: 400 kbit/s, {law}}}")
+        assert parse(changed, Path("x.yaml")) != parse(text, Path("x.yaml")), law
 
 
 def test_it_shows_every_section_and_explains_it() -> None:
@@ -76,3 +86,9 @@ def test_a_capacity_works_or_is_refused_with_the_reason(capacity: str, refused: 
         parse(text, Path("x.yaml"))
     assert [problem.partition(": ")[2].startswith(refused) for problem in caught.value.problems] == [True, True]
     assert caught.value.problems[0].startswith("cables[1].capacity: ")
+
+
+def test_a_node_in_norway_is_no_lie() -> None:
+    said = "{on: off, NO: y, Falsetto: true, Tromso: FALSE}"
+    expected = {"on": "off", "NO": "y", "Falsetto": True, "Tromso": False}
+    assert Loader(said).get_single_data() == expected

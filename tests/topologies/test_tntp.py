@@ -73,13 +73,19 @@ def test_a_directory_of_its_own_and_no_flows(tmp_path: Path) -> None:
     [
         ("net", "<END OF METADATA>", "", "no <END OF METADATA>"),
         ("net", "<FIRST THRU NODE> 3", "", "no <FIRST THRU NODE>"),
-        ("net", "<NUMBER OF LINKS> 7", "<NUMBER OF LINKS> 8", "7 links"),
-        ("net", "1 4 1 0 1 ", "1 9 1 0 1 ", "node outside of 1 to 5"),
+        ("net", "<NUMBER OF LINKS> 7", "<NUMBER OF LINKS> 8", "found 7 links; accepted: 8"),
+        ("net", "1 4 1 0 1 ", "1 9 1 0 1 ", "link 2: found the ends 1 and 9; accepted: nodes, 1 to 5"),
         ("net", "1 4 1 0 1 ", "1 4 -1 0 1 ", "negative or not finite"),
         ("net", "1 4 1 0 1 ", "1 4 1 0 nan ", "negative or not finite"),
         ("net", "1 4 1 0 1 ", "1 4 1 0 x ", "accepted: numbers"),
-        ("trips", "2 :    1.0", "2 :   -1.0", "found -1.0 from 1 to 2"),
-        ("trips", "2 :    1.0", "3 :    1.0", "zones 1 to 2"),
+        ("trips", "2 :    1.0", "2 :   -1.0", "Origin 1, destination 2: found -1.0; accepted: a number from 0"),
+        ("trips", "2 :    1.0", "3 :    1.0", "Origin 1, destination 3: accepted: a zone, 1 to 2"),
+        ("net", "1 4 1 0 1 ", "1.5 4 1 0 1 ", "link 2: found the ends 1.5 and 4"),
+        ("net", "<NUMBER OF NODES> 5", "<NUMBER OF NODES> 999999999999", "found 999999999999; accepted: at most 14"),
+        ("net", "<NUMBER OF ZONES> 2", "<NUMBER OF ZONES> 6", "found 6; accepted: at most 5, as zones are nodes"),
+        ("trips", "Origin 2", "Origin two", "Origin: found 'two'; accepted: a zone, 1 to 2"),
+        ("trips", "2 :    1.0", "2      1.0", "accepted: a zone, 1 to 2, then a colon"),
+        ("trips", "2 :    1.0", "2 :    nan", "found nan"),
         ("flow", "3 4 1 0\n", "", "no flow from 3 to 4"),
     ],
 )
@@ -89,6 +95,16 @@ def test_what_is_wrong_is_told(tmp_path: Path, part: str, old: str, new: str, sa
     texts[part] = texts[part].replace(old, new)
     with pytest.raises(ScenarioError, match=said):
         read_road_network(write(tmp_path, **texts), "small")
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    net = NET.replace("1 3 1 0", "1 9 -1 0").replace("3 2 1 0 1 ", "3 2 1 0 x ").replace("LINKS> 7", "LINKS> 8")
+    with pytest.raises(ScenarioError) as caught:
+        read_road_network(write(tmp_path, net=net, trips=TRIPS), "small")
+    for problem, beginning in zip(
+        caught.value.problems, ["found 7 links", "link 1: found the ends", "link 1: found a cap", "link 3"], strict=True
+    ):
+        assert problem.startswith(beginning)
 
 
 def test_no_file_is_told(tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ _SECTION, _INTERFACE, _PACKET, _ORDER = 0x0A0D0D0A, 1, 6, 0x1A2B3C4D
 """pcapng: types of blocks, and the number that tells the byte order."""
 
 _LARGEST_BLOCK = 1 << 24
+_LARGEST_PACKET = 1 << 20
+"""Bytes of a packet; what a network card cuts up has at most half of that."""
+
 _RESOLUTION = 9
 
 Packet = tuple[int, int]
@@ -102,6 +105,9 @@ def read_capture(path: Path) -> Recorded:
     except (ValueError, struct.error) as error:
         found = "ends in the middle of a header" if isinstance(error, struct.error) else error
         raise ScenarioError(str(path), [f"{found}; accepted: a whole pcap or pcapng file"]) from error
+    if (packets[:, 1] > _LARGEST_PACKET).any():
+        found = f"found a packet of {packets[:, 1].max()} bytes"
+        raise ScenarioError(str(path), [f"{found}; accepted: at most {_LARGEST_PACKET}"])
     packets = packets[np.argsort(packets[:, 0], kind="stable")]
     if len(packets) < 2 or packets[0, 0] == packets[-1, 0]:
         found = f"found {len(packets)} packet{'s' if len(packets) != 1 else ''}"

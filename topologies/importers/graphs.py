@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from io import BytesIO
 from typing import Any
 from warnings import catch_warnings
+from xml.etree.ElementTree import Element
 
 import networkx as nx
 
@@ -21,6 +22,7 @@ from pricing.errors import ScenarioError
 from topologies import units
 from topologies.checking import did_you_mean, nearest
 from topologies.importers.survey import Cable, Demand, Place, Survey
+from topologies.importers.xml import element, tag
 
 NODE = {
     "name": ("name", "label"),
@@ -212,14 +214,28 @@ def graph_of_graphml(content: bytes, source: str) -> nx.Graph[Any]:
     Raises
     ------
     ScenarioError
-        When networkx cannot read it.
+        When networkx cannot read it, or with every edge to a node that is not there.
     """
     try:
         with catch_warnings(action="ignore"):  # of attributes without a type, which are text then
             graph: nx.Graph[Any] = nx.read_graphml(BytesIO(content))
     except (nx.NetworkXException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScenarioError(source, [f"is no GraphML that can be read: {error}; accepted: GraphML"]) from error
+    if problems := _stray(element(content, source)):
+        raise ScenarioError(source, problems)
     return graph
+
+
+def _stray(root: Element) -> list[str]:
+    """What is wrong with the ends of edges, of which networkx would make nodes."""
+    known = {node.get("id", "") for node in root.iter() if tag(node) == "node"}
+    edges = [edge for edge in root.iter() if tag(edge) == "edge"]
+    ends = [(index, end, edge.get(end, "")) for index, edge in enumerate(edges) for end in ("source", "target")]
+    return [
+        f"edge[{index}].{end}: found {found!r}, which is no node{did_you_mean(found, known)}; accepted: a node's id"
+        for index, end, found in ends
+        if found not in known
+    ]
 
 
 def _get(attributes: Mapping[str, Any], names: Iterable[str]) -> Any:
