@@ -8,7 +8,7 @@ shellcheck --external-sources bin/wardrop bin/vendor.sh .ci/run || status=1
 tool ruff check
 tool ruff format --check
 tool mypy
-.venv/bin/python -m pytest "$@" || status=$?
+.venv/bin/python bin/tests.py "$@" || status=$?
 
 # Tests ran as root: what they left in the user's checkout goes back to the user.
 [ "$owner" = "$user" ] || find "$home" -uid "$user" -exec chown -h "$owner:$group" {} +
