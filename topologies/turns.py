@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from pricing.errors import EmulationError
 from topologies.testbed import RUN, one_at_a_time, start_time
@@ -34,7 +35,9 @@ class Holder:
         command = ""
         with suppress(OSError):
             words = Path(f"/proc/{self.pid}/cmdline").read_text(errors="replace").replace("\0", " ").split()
-            command = f" ({' '.join(words)[-80:]})"
+            if "experiments" in words:
+                words = ["wardrop", *words[words.index("experiments") + 1 :]]
+            command = f" ({shorten(' '.join(words), 80, placeholder=' ...')})"
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         return f"process {self.pid}{command} measures since {since}"
 

@@ -98,7 +98,7 @@ def sweep(
     """Delay, loss and price of anarchy against load. Root only on packets; what is done is not done again."""
     from experiments.pages import paper as pages
     from experiments.sweeps.grid import OPTIMUM, grid
-    from experiments.sweeps.page import page, table
+    from experiments.sweeps.page import for_terminal, page
     from experiments.sweeps.points import points
     from topologies import scenario as scenarios
 
@@ -133,7 +133,7 @@ def sweep(
     write_json(to, answer)
     give_back(*out.glob("sweep.*"), *out.glob("index.*"))
     screen = console()
-    screen.print(pages.for_terminal(table(found, where, whole=False)))
+    screen.print(for_terminal(found))
     for reason in dict.fromkeys(f"no value at {point.load:g}: {point.why}" for point in found if point.why):
         screen.print(reason, soft_wrap=True, highlight=False, markup=False)
     screen.print(f"page: {out / 'index.html'}, picture: {out / 'sweep.png'}", soft_wrap=True, highlight=False)

@@ -9,6 +9,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
+from rich.table import Table as Grid
 
 from experiments.pages.paper import Column, Page, Picture, Section, Table
 from experiments.pages.style import HUES, LIGHT
@@ -43,8 +44,8 @@ COLUMNS = (
 )
 
 
-def table(points: Sequence[Point], on: On, whole: bool = True) -> Table:
-    """All points, a row each; `sweep.csv`. Where not `whole`, without the last column, whose sentences are long."""
+def table(points: Sequence[Point], on: On) -> Table:
+    """All points, a row each; `sweep.csv`."""
 
     def known(value: float) -> float | None:
         return value if math.isfinite(value) else None
@@ -67,8 +68,31 @@ def table(points: Sequence[Point], on: On, whole: bool = True) -> Table:
         ]
         for point in points
     ]
-    end = len(COLUMNS) if whole else -1
-    return Table("sweep", "All points", COLUMNS[:end], [row[:end] for row in rows])
+    return Table("sweep", "All points", COLUMNS, rows)
+
+
+def for_terminal(points: Sequence[Point]) -> Grid:
+    """The points as 80 columns have room for them: each number with its interval, state instead of a delay."""
+    grid = Grid("policy", "load", box=None, pad_edge=False, header_style="dim")
+    for head in ("mean delay, ms", "loss", "price of anarchy", "model, ms", "bad runs"):
+        grid.add_column(head, justify="right")
+    for point in points:
+        known = math.isfinite(point.delay.value)
+        grid.add_row(
+            point.policy,
+            f"{point.load:.3g}",
+            _told(point.delay, 1e3) if known else point.state,
+            *(_told(each) if known else "-" for each in (point.loss, point.anarchy)),
+            f"{1e3 * point.model_delay:.4g}" if math.isfinite(point.model_delay) else "-",
+            f"{point.bad} of {point.runs}",
+        )
+    return grid
+
+
+def _told(number: Estimate, factor: float = 1.0) -> str:
+    """A number and its interval, with as many digits as people read."""
+    half = f" ± {number.ci95 * factor:.2g}" if math.isfinite(number.ci95) else ""
+    return f"{number.value * factor:.3g}{half}"
 
 
 def page(title: str, points: Sequence[Point], on: On, says: str) -> Page:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import machine
 import mn_alone
 import pytest
 
+from pricing.errors import EmulationError
 from topologies import emulation  # imports Mininet, whose import of distutils warns
+from topologies.mn.nodes import Shape
 from topologies.mn.survey import Survey, adopted
 from topologies.mn.topo import TOPOS
 from topologies.testbed import Testbed
@@ -61,6 +64,25 @@ def test_every_scenario_of_the_library_is_a_topology() -> None:
     from topologies.scenario import names
 
     assert set(TOPOS) == {*(name.partition("(")[0] for name in names()), "scenario"}
+
+
+@pytest.mark.parametrize(
+    ("topo", "given", "load", "said"),
+    [
+        ("abilene", [7], None, "--topo abilene,7: found 7; accepted: nothing but load=RHO"),
+        ("star", [7, 8], None, "found 8; accepted: nothing but load=RHO"),
+        ("abilene", [], "x", "load: found 'x'; accepted: a number above 0"),
+    ],
+)
+def test_what_a_topology_does_not_take_is_said(topo: str, given: list[int], load: Any, said: str) -> None:
+    with pytest.raises(EmulationError, match=re.escape(said)):
+        TOPOS[topo](*given, load=load)
+
+
+@pytest.mark.parametrize("queue", [0, 2.5, "x"])
+def test_a_queue_without_room_is_refused(queue: Any) -> None:
+    with pytest.raises(EmulationError, match=r"link out of s1-eth1: queue: found .* a whole number of packets from 1"):
+        Shape("s1-eth1", 1e6, 0.0, queue)
 
 
 class Named:

@@ -68,7 +68,7 @@ class PricedSwitch(OVSSwitch):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Shape:
-    """What `topologies.links` asks of a link."""
+    """What `topologies.links` asks of a link; raises EmulationError where its queue has no room."""
 
     interface: str
     capacity: float
@@ -77,6 +77,12 @@ class Shape:
     delivers: str = "wait"
     jitter: float = 0.0
     loss: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.queue, int) or self.queue < 1:
+            raise EmulationError(
+                f"link {self}: queue: found {self.queue!r}; accepted: a whole number of packets from 1"
+            )
 
     def __str__(self) -> str:
         return f"out of {self.interface}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from mininet.topo import Topo
 
+from pricing.errors import EmulationError
 from topologies.families import FAMILIES
 from topologies.mn.environment import HOME, answer
 from topologies.mn.nodes import netem_here
@@ -31,10 +32,20 @@ class ScenarioTopo(Topo):  # type: ignore[misc]
         Its name, or the path of its file.
     load : float, optional
         Scale the servers so that they are loaded to this share of their sum.
+
+    Raises
+    ------
+    EmulationError
+        When there is no such scenario, or it is given something else.
     """
 
-    def build(self, scenario: str = "abilene", load: float | None = None) -> None:
+    def build(self, scenario: str = "abilene", *others: object, load: float | None = None) -> None:
         """Add switches, hosts and links; called by Mininet."""
+        if others:
+            found = ",".join(map(str, others))
+            raise EmulationError(f"--topo {scenario},{found}: found {found}; accepted: nothing but load=RHO")
+        if not isinstance(load, float | int | None):
+            raise EmulationError(f"--topo {scenario}: load: found {load!r}; accepted: a number above 0, such as 0.75")
         netem = netem_here()
         options = ["--netem"] if netem else []
         options += [] if load is None else [f"--load={load}"]
@@ -58,9 +69,9 @@ class ScenarioTopo(Topo):  # type: ignore[misc]
                     self.addLink(names[node], names[neighbour], port, back, **both)
 
 
-def of_family(family: str, number: int | None = None, load: float | None = None) -> ScenarioTopo:
+def of_family(family: str, number: object = None, *others: object, load: float | None = None) -> ScenarioTopo:
     """The topology of a scenario with a parameter, which Mininet gives by its place: `--topo star,7`."""
-    return ScenarioTopo(family if number is None else f"{family}-{number}", load)
+    return ScenarioTopo(family if number is None else f"{family}({number})", *others, load=load)
 
 
 def parameters(link: dict[str, Any] | None, netem: bool) -> dict[str, Any]:
