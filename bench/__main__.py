@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import bringup, control, market, multicast, networks, roads, sources
+from bench import bringup, control, market, multicast, networks, page, roads, sources
 from bench.row import Row
 from pricing.errors import WardropError
 
@@ -61,6 +61,7 @@ CASES: dict[str, Case] = {
     "market-20x10": Case(lambda *_: market.against_cvxpy(20, 10, 3), True),
     "market-100x20": Case(lambda *_: market.large(100), False),
     "controller-tick": Case(lambda quick, _: control.ticks("joint-distributed", 60 if quick else 3600), False),
+    "page-200": Case(lambda quick, _: page.smoothness(200, 4.0 if quick else page.LOOK_S), False),
     "SiouxFalls": _road("SiouxFalls"),
     "Anaheim": _road("Anaheim"),
 }

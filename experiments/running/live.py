@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from experiments.running.terms import Terms, terms
 from pricing.network import Network
 
 Record = Mapping[str, Any]
@@ -34,6 +35,8 @@ TWO_COLUMNS = 80
 HUES = ("dodger_blue1", "dark_orange", "spring_green3", "orchid", "yellow3", "medium_purple1")
 BLOCKS = "▁▂▃▄▅▆▇█"
 LOWEST_GAP = 1e-3
+NUMBERS = ("Mbit/s", "work/s", "ms", "price, ms")
+"""Columns that hold numbers."""
 
 
 class LiveView:
@@ -143,13 +146,23 @@ class LiveView:
             if servers:
                 beside.add_row(self._servers(side))
                 beside.add_row("")
-            beside.add_row(self._sources(side, rows - (len(servers) + 2 if servers else 0)))
+            left = rows - (len(servers) + 2 if servers else 0)
+            for told in terms(self.network, self.record):
+                shown = _terms(told, max(left // 2 - 2, 1))
+                beside.add_row(shown)
+                beside.add_row("")
+                left -= shown.row_count + 2
+            beside.add_row(self._sources(side, left))
             grid.add_row(self._links(width - side - 2, rows), beside)
             yield grid
             return
         if servers:
             yield self._servers(width)
         left = rows - (len(servers) + 1 if servers else 0)
+        for told in terms(self.network, self.record):
+            shown = _terms(told, max(left // 3 - 1, 1))
+            yield shown
+            left -= shown.row_count + 1
         sources_shown = min(len(sources), max(left // 2 - 1, 1))
         yield self._sources(width, sources_shown + 1)
         yield self._links(width, left - sources_shown - 1)
@@ -246,10 +259,18 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(steps)
 
 
-def _table(*columns: str) -> Table:
+def _terms(told: Terms, rows: int) -> Table:
+    """The first rows of what a market, classes or groups add."""
+    table = _table(*told.columns, numbers=[column for column in told.columns if column not in told.words])
+    for row in told.rows[:rows]:
+        table.add_row(*row)
+    return table
+
+
+def _table(*columns: str, numbers: Collection[str] = NUMBERS) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bright_black")
     for column in columns:
-        number = column in ("Mbit/s", "work/s", "ms", "price, ms")
+        number = column in numbers
         widest = max(len(column), 4) if number else None
         table.add_column(
             column, justify="right" if number else "left", min_width=widest, no_wrap=True, overflow="ellipsis"

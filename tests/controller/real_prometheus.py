@@ -73,24 +73,47 @@ def spawn(work: Callable[..., None], *arguments: object) -> None:
 
 @contextmanager
 def scraping(exporter: Exporter, folder: Path) -> Iterator[Prometheus]:
-    """A Prometheus with the configuration that users are given, but quicker, that scrapes this exporter."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    """A Prometheus that scrapes this exporter."""
     with listen(("127.0.0.1", 0), "--metrics") as web:
         serve(web, exporter.scrape, spawn)
-        shipped = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
-        shipped["global"] = {"scrape_interval": "200ms", "evaluation_interval": "200ms"}
-        shipped["rule_files"] = [str(CONFIGURATION / name) for name in shipped["rule_files"]]
-        shipped["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{web.getsockname()[1]}"]
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(shipped))
-        command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
-        try:
-            found = Prometheus(f"127.0.0.1:{port}")
-            assert until(lambda: found.alive() or process.poll() is not None), (folder / "log").read_text()
-            assert process.poll() is None, (folder / "log").read_text()
+        with prometheus(f"127.0.0.1:{web.getsockname()[1]}", folder, "200ms") as found:
             yield found
-        finally:
-            process.terminate()
-            process.wait(20)
+
+
+@contextmanager
+def prometheus(target: str, folder: Path, every: str) -> Iterator[Prometheus]:
+    """A Prometheus with the configuration that users are given, but one that scrapes this address so often."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    shipped = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
+    shipped["global"] = {"scrape_interval": every, "evaluation_interval": every}
+    shipped["rule_files"] = [str(CONFIGURATION / name) for name in shipped["rule_files"]]
+    shipped["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(shipped))
+    command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+    try:
+        found = Prometheus(f"127.0.0.1:{port}")
+        assert until(lambda: found.alive() or process.poll() is not None), (folder / "log").read_text()
+        assert process.poll() is None, (folder / "log").read_text()
+        yield found
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def queries(range_of_rates: str) -> list[tuple[str, str]]:
+    """Every query of every dashboard, with what Grafana would put in for its variables."""
+    found = []
+    for file in sorted((CONFIGURATION / "dashboards").glob("*.json")):
+        data = json.loads(file.read_text())
+        names = [variable["name"] for variable in data["templating"]["list"]]
+        for panel in data["panels"]:
+            for target in panel["targets"]:
+                text = target["expr"].replace("$__rate_interval", range_of_rates)
+                for name in names:
+                    text = text.replace(f"${name}", ".*")
+                assert "$" not in text, f"{file.name}: {text} has a variable that the dashboard has not"
+                found.append((f"{file.stem}: {panel['title']}", text))
+    return found

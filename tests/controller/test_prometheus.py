@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small_fabrics as small
-from real_prometheus import CONFIGURATION, Prometheus, needed, scraping, until
+from real_prometheus import CONFIGURATION, Prometheus, needed, queries, scraping, until
 
 from controller import tick
 from controller.measure import Measured
@@ -178,24 +178,8 @@ def test_series_are_bounded_by_the_topology_and_go_with_what_they_describe(
     assert until(lambda: series(server) == before), "what heals comes back, and nothing else stays"
 
 
-def queries() -> list[tuple[str, str]]:
-    """Every query of every dashboard, with what Grafana would put in for its variables."""
-    found = []
-    for file in sorted((CONFIGURATION / "dashboards").glob("*.json")):
-        data = json.loads(file.read_text())
-        names = [variable["name"] for variable in data["templating"]["list"]]
-        for panel in data["panels"]:
-            for target in panel["targets"]:
-                text = target["expr"].replace("$__rate_interval", "2s")
-                for name in names:
-                    text = text.replace(f"${name}", ".*")
-                assert "$" not in text, f"{file.name}: {text} has a variable that the dashboard has not"
-                found.append((f"{file.stem}: {panel['title']}", text))
-    return found
-
-
 def test_every_query_of_the_dashboards_has_an_answer(server: Prometheus) -> None:
-    empty = [row for row in queries() if not until(lambda text=row[1]: server.query(text))]
+    empty = [row for row in queries("2s") if not until(lambda text=row[1]: server.query(text))]
     assert not empty
 
 
@@ -210,7 +194,7 @@ def test_the_variables_of_the_dashboards_have_values(server: Prometheus) -> None
 
 
 def test_dashboards_show_every_metric() -> None:
-    text = "\n".join(query for _, query in queries())
+    text = "\n".join(query for _, query in queries("2s"))
     text += (CONFIGURATION / "recording.yml").read_text()
     assert [metric.name for metric in METRICS if metric.name not in text] == []
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+from observed import decided
 from rich.console import Console
 from synthetic import network, record
 
 from experiments.running.live import LiveView, sparkline
+from pricing.network import Network
+from topologies.scenario import elastic, load
 
 
 def console(width: int, height: int, terminal: bool = True) -> Console:
@@ -66,6 +70,42 @@ def test_an_error_and_an_unknown_price_are_shown() -> None:
     assert "?" in text
     assert all(price in text for price in ("90.0", "42 s", ">99 s"))
     assert "above the optimum" not in text
+
+
+def told(net: Network, policy: str, width: int = 100, height: int = 40) -> tuple[dict[str, Any], str]:
+    """A tick that a policy decides, and what the view makes of it."""
+    line = json.loads(decided(net, policy, 1).last().json)
+    view = LiveView(net, net.name, console(width, height))
+    view.update(line, policy, 0.0, 0.0)
+    screen = Console(file=io.StringIO(), record=True, width=width, height=height, color_system=None)
+    screen.print(view)
+    text = screen.export_text().rstrip("\n")
+    assert len(text.split("\n")) < height
+    return line, text
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 24), (100, 40)])
+def test_a_market_tells_what_each_location_pays(width: int, height: int) -> None:
+    line, text = told(load("us-5").network, "market", width, height)
+    dearest = max(line["market"]["prices"], key=line["market"]["prices"].get)
+    assert "USD/Mtoken" in text
+    assert f"{1e6 * line['market']['prices'][dearest]:.3g}" in next(row for row in text.split("\n") if dearest in row)
+
+
+def test_classes_tell_their_waits() -> None:
+    line, text = told(elastic(load("two-servers")).network, "priority")
+    head, row = (next(row for row in text.split("\n") if word in row) for word in ("waits, ms", "  left "))
+    assert head.split()[-4:] == ["class", "1", "class", "2"]
+    waits = line["classes"]["wait"][line["classes"]["machines"].index("left")]
+    assert row.split()[-2:] == [f"{1e3 * wait:.3g}" for wait in waits]
+
+
+def test_groups_tell_where_copies_are_made() -> None:
+    line, text = told(load("butterfly-group").network, "gdcnc")
+    made = line["copies"]["to-both"]["made"]
+    assert made.keys() == {"Source", "LeftSink"}
+    rows = [row.split()[-3:] for row in text.split("\n")]
+    assert all(["to-both", node, f"{count:.2f}"] in rows for node, count in made.items())
 
 
 def test_it_waits_for_the_first_record() -> None:

@@ -152,15 +152,15 @@ def test_two_phases_side_by_side(page: Page) -> None:
     expect(page.locator("#difference tr").first.locator("th")).to_have_count(3)
     heads = page.locator("#difference tr").first.locator("th").all_inner_texts()
     assert heads == ["", "shortest-path", "joint-distributed"]
-    assert page.locator("#pair svg").count() == 2
+    assert page.locator("#pair .plane").count() == 2
 
 
 def test_the_colours_tell_price_or_utilization(page: Page) -> None:
-    colours = "links => links.map(link => link.style.color)"
-    before = page.locator("#map .link").evaluate_all(colours)
+    colours = "lines => lines.map(line => line.style.stroke)"
+    before = page.locator("#map .line").evaluate_all(colours)
     page.keyboard.press("p")
     expect(page.locator("#legend")).to_contain_text("ms")
-    assert page.locator("#map .link").evaluate_all(colours) != before
+    assert page.locator("#map .line").evaluate_all(colours) != before
 
 
 def test_a_phone_is_wide_enough_and_the_dark_is_dark(
@@ -202,14 +202,14 @@ def test_changes_ask_for_the_token_once(chromium: Browser, run: MadeUpRun) -> No
 
 
 def test_the_map_is_drawn_anew_where_it_was_moved_to(page: Page) -> None:
-    box = page.locator("#map svg").bounding_box()
+    box = page.locator("#map .plane").bounding_box()
     line = page.locator("#map [data-link='Denver>KansasCity'] .line")
     before = line.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     for _ in range(4):
         page.mouse.wheel(0, -120)
     expect(page.locator("#map")).not_to_have_class("map moving")
-    assert not page.locator("#map svg").evaluate("svg => svg.style.transform")
+    assert not page.locator("#map .plane").evaluate("plane => plane.style.transform")
     wide = line.bounding_box()["width"] / before["width"]
     assert wide == pytest.approx(2 ** (4 * 120 * 0.002), rel=0.05), "as far as the wheel turned"
     browser.click_link(page, "Denver>KansasCity")

@@ -14,7 +14,8 @@ const byId = (id) => document.getElementById(id);
 const store = new Store();
 const view = { quantity: "utilization", selected: null, at: null, compare: false };
 const scale = { low: Infinity, high: 0, widest: 0, seen: 0 };
-let map, panels, charts, comparison, drawing = false, arrived = 0;
+const due = []; // what is to be drawn anew, a piece a frame: all at once would be longer than a frame
+let map, panels, charts, comparison, arrived = 0;
 
 // Where in the ticks we are: the newest, or the one that was scrubbed to.
 function place() {
@@ -24,28 +25,33 @@ function place() {
   return found < 0 ? ticks.length - 1 : found;
 }
 
+const DRAWN = [
+  (tick, now) => {
+    panels.show(tick, now, view.selected);
+    head(tick);
+    scrubber(now, tick);
+  },
+  (tick) => {
+    stretch();
+    const options = { quantity: view.quantity, borders: priceSteps(scale.low, scale.high), widest: scale.widest, selected: view.selected };
+    legend(options.borders);
+    byId("map").hidden = view.compare;
+    byId("pair").hidden = !view.compare;
+    if (view.compare) comparison.show(options);
+    else map.show(tick, options);
+  },
+  (_, now) => charts.show(["link", "server"].includes(view.selected?.kind) ? view.selected : null, now),
+];
+
 function redraw() {
-  if (drawing) return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    if (store.ticks.length) draw();
-  });
+  if (!due.length) requestAnimationFrame(drawNext);
+  for (const piece of DRAWN) if (!due.includes(piece)) due.push(piece);
 }
 
-function draw() {
-  const now = place(), tick = store.ticks[now];
-  stretch();
-  const options = { quantity: view.quantity, borders: priceSteps(scale.low, scale.high), widest: scale.widest, selected: view.selected };
-  legend(options.borders);
-  byId("map").hidden = view.compare;
-  byId("pair").hidden = !view.compare;
-  if (view.compare) comparison.show(options);
-  else map.show(tick, options);
-  panels.show(tick, now, view.selected);
-  charts.show(["link", "server"].includes(view.selected?.kind) ? view.selected : null, now);
-  head(tick);
-  scrubber(now, tick);
+function drawNext() {
+  const piece = due.shift(), now = place();
+  if (due.length) requestAnimationFrame(drawNext);
+  if (store.ticks.length) piece(store.ticks[now], now);
 }
 
 // The scales hold for all ticks seen, so that a colour means the same before and after.
@@ -243,7 +249,7 @@ store.addEventListener("ticks", () => {
   hand.getAnimations().forEach((each) => each.cancel());
   const [before, last] = store.ticks.slice(-2);
   const period = last ? Math.min(Math.max(last.time - before.time, 0.1), 10) : 1;
-  hand.animate([{ strokeDashoffset: 1 }, { strokeDashoffset: 0 }], { duration: period * 1e3, fill: "forwards" });
+  hand.animate([{ transform: "rotate(0)" }, { transform: "rotate(1turn)" }], { duration: period * 1e3, fill: "forwards" });
   redraw();
 });
 

@@ -10,6 +10,7 @@ const LINE = 13; // height of a line below a name
 const MANY = 40; // nodes of a network that is drawn finer
 const NARROW = 560; // width of a map that is stretched in height
 const DRAWN_MS = 300; // from one drawing to the next while the map is moved
+const AT_ONCE = 300; // links that are drawn anew in one frame
 const LETTER = 6.6; // mean width of a letter of a name
 // Sides of a node where its name may stand: direction, to the right, down, anchor.
 const SIDES = [[Math.PI / 2, 0, 1, "middle"], [-Math.PI / 2, 0, -1, "middle"], [0, 1, 0, "start"], [Math.PI, -1, 0, "end"]];
@@ -35,8 +36,11 @@ export class NetworkMap {
     this.network = store.network;
     this.pick = pick;
     this.container = container;
-    this.svg = select(container).append("svg").attr("role", "group").attr("aria-label", "Map of the network");
-    this.stage = this.svg.append("g");
+    // Two sheets, one over the other: lit routes move in each frame, and what stands still is not painted again for them.
+    this.plane = select(container).append("div").attr("class", "plane");
+    this.sheets = ["network", "lights"].map((name) => this.plane.append("svg").attr("class", name));
+    this.sheets[0].attr("role", "group").attr("aria-label", "Map of the network");
+    this.stages = this.sheets.map((sheet) => sheet.append("g"));
     this.zoom = zoom()
       .scaleExtent([0.8, 12])
       .clickDistance(6)
@@ -45,7 +49,7 @@ export class NetworkMap {
     this.drawn = this.seen = zoomIdentity;
     const frame = select(container).call(this.zoom).on("dblclick.zoom", null);
     frame.on("dblclick", () => frame.call(this.zoom.transform, zoomIdentity));
-    this.svg.on("click", () => pick(null));
+    this.plane.on("click", () => pick(null));
     this.draw();
     new ResizeObserver(() => this.place()).observe(container);
   }
@@ -57,7 +61,7 @@ export class NetworkMap {
     this.container.classList.add("moving");
     const scale = transform.k / this.drawn.k;
     const [x, y] = [transform.x - this.drawn.x * scale, transform.y - this.drawn.y * scale];
-    this.svg.style("transform", `translate(${x}px,${y}px) scale(${scale})`);
+    this.plane.style("transform", `translate(${x}px,${y}px) scale(${scale})`);
     this.settling ??= setTimeout(() => this.redraw(), DRAWN_MS);
   }
 
@@ -65,8 +69,8 @@ export class NetworkMap {
     clearTimeout(this.settling);
     this.settling = null;
     this.drawn = this.seen;
-    this.stage.attr("transform", this.drawn);
-    this.svg.style("transform", null);
+    for (const stage of this.stages) stage.attr("transform", this.drawn);
+    this.plane.style("transform", null);
   }
 
   settle() {
@@ -87,7 +91,7 @@ export class NetworkMap {
       event.stopPropagation();
       this.pick({ kind, key });
     };
-    const group = (name) => this.stage.append("g").attr("class", name);
+    const group = (name, sheet = 0) => this.stages[sheet].append("g").attr("class", name);
     this.links = group("links")
       .selectAll("g")
       .data(links.map((link, index) => ({ ...link, index, key: `${link.src}>${link.dst}` })))
@@ -100,11 +104,10 @@ export class NetworkMap {
     this.links.append("path").attr("class", "reach");
     this.links.append("path").attr("class", "line");
     this.links.append("path").attr("class", "head");
-    this.links.append("title");
     this.links.on("pointerenter", function (_, link) {
-      select(this).select("title").text(said(link));
+      select(this).selectAll("title").data([link]).join("title").text(said);
     });
-    this.lit = group("routes");
+    this.lit = group("routes", 1);
     this.crosses = group("crosses");
     this.nodes = group("nodes")
       .selectAll("g")
@@ -119,8 +122,6 @@ export class NetworkMap {
       .selectAll("rect")
       .data((node) => node.servers)
       .join("rect")
-      .attr("x", (_, place) => -11 + 25 * place)
-      .attr("y", -11)
       .attr("width", 22)
       .attr("height", 22)
       .attr("rx", 4)
@@ -131,7 +132,7 @@ export class NetworkMap {
       .attr("r", nodes.length > MANY ? 3 : 5)
       .on("click", (event, node) => choose("node", node.name)(event));
     this.nodes.append("title").text((node) => node.name);
-    this.copiers = group("copiers");
+    this.copiers = group("copiers", 1);
     this.labels = this.nodes.append("text").attr("class", "name");
     this.labels.append("tspan").text((node) => node.name);
     this.labels
@@ -140,6 +141,7 @@ export class NetworkMap {
       .join("tspan")
       .attr("class", "state")
       .attr("dy", "1.15em");
+    this.groups = this.links.nodes();
     this.shown = links.map(() => ({}));
     this.place();
   }
@@ -162,16 +164,24 @@ export class NetworkMap {
     this.at = new Map(
       nodes.map((node) => [node.name, [begin + (node.x - left) * across, MARGIN.top + lines + (node.y - low) * along]]),
     );
-    this.svg.attr("viewBox", `0 0 ${width} ${height}`).attr("height", height);
+    for (const sheet of this.sheets) sheet.attr("viewBox", `0 0 ${width} ${height}`).attr("height", height);
     this.zoom.translateExtent([[-width / 2, -height / 2], [1.5 * width, 1.5 * height]]);
-    this.nodes.attr("transform", (node) => `translate(${this.at.get(node.name)})`);
+    this.placeNodes();
     this.curves = new Map(this.links.data().map((link) => [link.key, curve(this.at.get(link.src), this.at.get(link.dst))]));
     this.links.select(".reach").attr("d", (link) => this.curves.get(link.key).path);
     this.links.select(".line").attr("d", (link) => this.curves.get(link.key).path);
-    this.links.select(".head").attr("transform", (link) => this.curves.get(link.key).turn);
     this.placeLabels();
     this.shown.forEach((seen) => (seen.width = null));
     if (this.last) this.show(this.last.tick, this.last.options);
+  }
+
+  // No element here has a transform of its own: a browser paints what shares one far quicker, and there are thousands.
+  placeNodes() {
+    this.nodes.each((node, index, groups) => {
+      const [x, y] = this.at.get(node.name), group = select(groups[index]);
+      group.selectAll("circle").attr("cx", x).attr("cy", y);
+      group.selectAll("rect").attr("x", (_, place) => x - 11 + 25 * place).attr("y", y - 11);
+    });
   }
 
   // A name stands where its node's cables leave most room, inside the map; one that would cover another waits for a
@@ -201,35 +211,18 @@ export class NetworkMap {
       const quiet = !lines && taken.some((other) => covers(place, other));
       if (!quiet) taken.push(place);
       const y = dy > 0 ? reach + 11 : dy < 0 ? -reach - LINE * lines - 2 : 4 - 6 * lines;
-      select(label).attr("text-anchor", anchor).attr("y", y).classed("quiet", quiet).selectAll("tspan").attr("x", dx * reach);
+      const [at, down] = this.at.get(node.name);
+      select(label).attr("text-anchor", anchor).attr("y", down + y).classed("quiet", quiet).selectAll("tspan").attr("x", at + dx * reach);
     }
   }
 
   // Show a tick. options: quantity, borders (of price, s), widest (bit/s), selected.
   show(tick, options) {
     this.last = { tick, options };
-    const borders = options.quantity === "price" ? options.borders : UTILIZATION;
-    const colour = (state) => (state[options.quantity] == null ? "var(--rule)" : `var(--scale${step(state[options.quantity], borders)})`);
+    if (!this.curves) return; // it has no width yet, and is shown as soon as it has one
+    const colour = colouring(options);
     const cables = new Set(tick.down.links.flatMap(([a, b]) => [`${a}>${b}`, `${b}>${a}`]));
     const dead = new Set(tick.down.nodes);
-    const down = (link) => cables.has(link.key) || dead.has(link.src) || dead.has(link.dst);
-    const shown = this.shown;
-    this.links.each(function (link) {
-      const state = tick.links[link.index], seen = shown[link.index];
-      const fails = down(link);
-      const next = {
-        colour: fails ? "var(--soft)" : colour(state),
-        width: fails ? 1.5 : Math.round(10 * (1.2 + 8 * Math.sqrt(Math.min(state.load / options.widest, 1)))) / 10,
-        fails,
-      };
-      if (next.colour !== seen.colour) this.style.color = next.colour;
-      if (next.width !== seen.width) {
-        this.style.setProperty("--width", next.width);
-        this.children[2].setAttribute("d", head(next.width));
-      }
-      if (fails !== seen.fails) this.classList.toggle("down", fails);
-      shown[link.index] = next;
-    });
     this.nodes.selectAll("rect").style("fill", (server) => colour(tick.servers[server.index]));
     this.labels.selectAll("tspan.state").text((server) => {
       if (tick.down.servers.includes(server.name)) return `${server.name}: failed`;
@@ -238,6 +231,33 @@ export class NetworkMap {
     });
     this.cross(tick, cables, dead);
     this.light(tick, options.selected);
+    this.down = (link) => cables.has(link.key) || dead.has(link.src) || dead.has(link.dst);
+    this.showLinks(0);
+  }
+
+  // The links from a place on: some hundred, and the next ones in the next frame.
+  showLinks(from) {
+    cancelAnimationFrame(this.waiting);
+    const { tick, options } = this.last, { curves, shown } = this;
+    const colour = colouring(options), fine = this.network.nodes.length > MANY ? 0.5 : 1;
+    for (const group of this.groups.slice(from, from + AT_ONCE)) {
+      const link = select(group).datum(), state = tick.links[link.index], seen = shown[link.index];
+      const fails = this.down(link);
+      const next = {
+        colour: fails ? "var(--soft)" : colour(state),
+        width: fails ? 1.5 : Math.round(2 * fine * (1.2 + 8 * Math.sqrt(Math.min(state.load / options.widest, 1)))) / 2,
+        fails,
+      };
+      const [, line, arrow] = group.children;
+      if (next.colour !== seen.colour) line.style.stroke = arrow.style.fill = next.colour;
+      if (next.width !== seen.width) {
+        line.style.strokeWidth = next.width;
+        arrow.setAttribute("d", head(3 * fine + next.width * 0.62, curves.get(link.key)));
+      }
+      if (fails !== seen.fails) group.classList.toggle("down", fails);
+      shown[link.index] = next;
+    }
+    if (from + AT_ONCE < this.groups.length) this.waiting = requestAnimationFrame(() => this.showLinks(from + AT_ONCE));
   }
 
   cross(tick, cables, dead) {
@@ -287,7 +307,7 @@ export class NetworkMap {
       })),
     );
     this.copying(copiers);
-    this.svg.classed("lighting", session !== null);
+    this.plane.classed("lighting", session !== null);
     this.links.classed("selected", (link) => selected?.kind === "link" && selected.key === link.key);
     this.nodes.classed("selected", (node) => {
       if (selected?.kind === "session") return this.store.session.get(session).source === node.name;
@@ -335,6 +355,12 @@ export class NetworkMap {
   }
 }
 
+// The colour of a link or server at a tick.
+function colouring({ quantity, borders }) {
+  const steps = quantity === "price" ? borders : UTILIZATION;
+  return (state) => (state[quantity] == null ? "var(--rule)" : `var(--scale${step(state[quantity], steps)})`);
+}
+
 // What a name covers, as [left, top, right, bottom] about its node, on one of its sides.
 function extent(dx, dy, reach, long, lines) {
   const high = 14 * (1 + lines);
@@ -346,7 +372,7 @@ function extent(dx, dy, reach, long, lines) {
 const box = ([x, y], [left, top, right, bottom]) => [x + left, y + top, x + right, y + bottom];
 const covers = (one, other) => one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3];
 
-// A link's curve between two places: its path, its arrow's place and turn, and where a word may stand.
+// A link's curve between two places: its path, its arrow's place and direction, and where a word may stand.
 function curve([ax, ay], [bx, by]) {
   const length = Math.hypot(bx - ax, by - ay) || 1;
   const bend = BEND * Math.min(1, 260 / length);
@@ -359,17 +385,18 @@ function curve([ax, ay], [bx, by]) {
   const [sx, sy] = near(ax, ay), [ex, ey] = near(bx, by);
   const t = 0.6, u = 1 - t;
   const px = u * u * sx + 2 * u * t * cx + t * t * ex, py = u * u * sy + 2 * u * t * cy + t * t * ey;
-  const angle = (Math.atan2(u * (cy - sy) + t * (ey - cy), u * (cx - sx) + t * (ex - cx)) * 180) / Math.PI;
+  const dx = u * (cx - sx) + t * (ex - cx), dy = u * (cy - sy) + t * (ey - cy), far = Math.hypot(dx, dy) || 1;
   const f = (value) => value.toFixed(1);
   const away = 14 / length;
   return {
     path: `M${f(sx)} ${f(sy)}Q${f(cx)} ${f(cy)} ${f(ex)} ${f(ey)}`,
-    turn: `translate(${f(px)},${f(py)}) rotate(${f(angle)})`,
+    head: { at: [px, py], along: [dx / far, dy / far] },
     label: [f((sx + 2 * cx + ex) / 4 - away * (by - ay)), f((sy + 2 * cy + ey) / 4 + away * (bx - ax) + 4)],
   };
 }
 
-function head(width) {
-  const half = 3 + width * 0.62;
-  return `M${half * 1.25} 0L${-half * 0.75} ${half}L${-half * 0.75} ${-half}Z`;
+// The arrow of a curve, half as wide as said.
+function head(half, { head: { at: [x, y], along: [dx, dy] } }) {
+  const point = (ahead, aside) => `${(x + half * (ahead * dx - aside * dy)).toFixed(1)} ${(y + half * (ahead * dy + aside * dx)).toFixed(1)}`;
+  return `M${point(1.25, 0)}L${point(-0.75, 1)}L${point(-0.75, -1)}Z`;
 }

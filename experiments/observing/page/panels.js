@@ -2,7 +2,7 @@
 
 import { select } from "./vendor/d3.js";
 import { busiest, classesAt, location, PARTS, perMillion, quoted } from "./economy.js";
-import { bar, chip, classTable, duplications, element, fill, resource, stacked, table } from "./pieces.js";
+import { bar, chip, classTable, duplications, element, fill, resource, say, stacked, table } from "./pieces.js";
 import { clock, hue, mbit, ms, route, share } from "./words.js";
 
 const SHOWN = 24; // links in the list
@@ -64,10 +64,10 @@ export class Panels {
     this.rows("servers", items, "server", selected, make, ([swatch, what, meter, used, price], { server, index, state }) => {
       const failed = tick.down.servers.includes(server.name);
       swatch.style.background = hue(index);
-      what.textContent = `${server.name} at ${server.node}`;
+      say(what, `${server.name} at ${server.node}`);
       fill(meter, state.utilization);
-      used.textContent = failed ? "failed" : state.utilization.toFixed(2);
-      price.textContent = ms(state.price);
+      say(used, failed ? "failed" : state.utilization.toFixed(2));
+      say(price, ms(state.price));
     });
   }
 
@@ -75,8 +75,8 @@ export class Panels {
     const items = this.store.network.sessions.map((session) => ({ key: session.name, session }));
     const make = () => [element("span", "what"), element("span", "split"), element("span", "number")];
     this.rows("sessions", items, "session", selected, make, ([what, split, number], { session }) => {
-      what.textContent = session.name;
-      number.textContent = mbit(tick.offered[session.name] ?? 0);
+      say(what, session.name);
+      say(number, mbit(tick.offered[session.name] ?? 0));
       const shares = this.shares(tick, session.name);
       split.title = shares.map((each) => `${each.name} ${share(each.weight)}`).join(", ");
       select(split)
@@ -102,16 +102,17 @@ export class Panels {
 
   links(tick, selected) {
     const wanted = this.find.value.trim().toLowerCase();
-    const all = this.store.network.links
-      .map((link, index) => ({ key: `${link.src}>${link.dst}`, name: `${link.src} → ${link.dst}`, link, state: tick.links[index], failed: isDown(tick, link) }))
+    this.named ??= this.store.network.links.map((link, index) => ({ key: `${link.src}>${link.dst}`, name: `${link.src} → ${link.dst}`, link, index }));
+    const all = this.named
       .filter((item) => item.name.toLowerCase().includes(wanted))
+      .map((item) => ({ ...item, state: tick.links[item.index], failed: isDown(tick, item.link) }))
       .sort((one, other) => other.failed - one.failed || other.state.utilization - one.state.utilization);
     const make = () => [element("span", "what"), bar(), element("span", "number"), element("span", "number")];
     this.rows("links", all.slice(0, SHOWN), "link", selected, make, ([what, meter, used, price], { name, state, failed }) => {
-      what.textContent = name;
+      say(what, name);
       fill(meter, state.utilization);
-      used.textContent = failed ? "failed" : state.utilization.toFixed(2);
-      price.textContent = ms(state.price);
+      say(used, failed ? "failed" : state.utilization.toFixed(2));
+      say(price, ms(state.price));
     });
     const rest = all.length - SHOWN;
     document.getElementById("more").textContent = rest > 0 ? `${rest} less loaded ones are not shown` : "";
@@ -126,9 +127,9 @@ export class Panels {
     const items = this.store.network.sessions.map(({ name }) => ({ key: name, found: location(this.store, tick, name, route) })).filter((item) => item.found);
     const make = () => [element("span", "what"), element("span", "stack"), element("span", "number")];
     this.rows("prices", items, "session", selected, make, ([what, stack, number], { key, found }) => {
-      what.textContent = key + (found.shed > 1e-6 ? `, ${found.shed.toFixed(1)} tokens/s shed` : "");
+      say(what, key + (found.shed > 1e-6 ? `, ${found.shed.toFixed(1)} tokens/s shed` : ""));
       stacked(stack, found.parts.map(([part, kind, price]) => [part, kind, price, perMillion(price)]), found.price || 1);
-      number.textContent = perMillion(found.price);
+      say(number, perMillion(found.price));
     });
   }
 

@@ -6,6 +6,11 @@ import { hue, ms, owed } from "./words.js";
 
 export const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 
+// Say something else where there is something else to say: what stays is not laid out anew.
+export function say(where, words) {
+  if (where.textContent !== words) where.textContent = words;
+}
+
 export function bar() {
   const meter = element("span", "meter");
   meter.append(element("i"));

@@ -19,7 +19,7 @@ export const clock = (seconds) => new Date(seconds * 1e3).toLocaleTimeString([],
 
 // A route's text is "A>B>C@server", "here@server" or "A>B>C": its links, and its server or null. That of a tree is
 // "A>B{x,y} B>x{x} B>y{y}": a copy on each link, and the destinations that it owes.
-export const route = (text) => {
+const read = (text) => {
   if (text.includes("{")) {
     const copies = text.split(" ").map((each) => {
       const [link, owed] = each.slice(0, -1).split("{");
@@ -30,6 +30,12 @@ export const route = (text) => {
   const [way, server = null] = text.split("@");
   const nodes = way === "here" ? [] : way.split(">");
   return { nodes, server, links: nodes.slice(1).map((node, place) => `${nodes[place]}>${node}`), copies: null };
+};
+
+const known = new Map(); // the same routes come with every tick
+export const route = (text) => {
+  if (!known.has(text)) known.set(text, read(text));
+  return known.get(text);
 };
 
 export const NAMED = 3; // destinations of a copy that are named where there is little room
