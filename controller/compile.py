@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import chain
 
 from controller.bypass import VLAN_PRESENT, bypasses, towards
-from controller.duplicate import numbers_of_parts, tree_rules
+from controller.duplicate import numbers_of_parts, returning_rules, tree_rules
 from controller.fabric import Fabric
 from controller.group import group_rules
 from controller.labels import PREFIX, PREFIX_MATCH, REFUSED, Labels, Path, label
@@ -75,7 +75,7 @@ def _match(**fields: Value | tuple[Value, Value]) -> Match:
 @lru_cache(maxsize=64)
 def standing_rules(fabric: Fabric) -> Part:
     """The rules that an allocation does not change: groups, tables 0, 3 and 5."""
-    every = (bypasses, group_rules, _admit, _sessions, _stamp, _background)
+    every = (bypasses, group_rules, _admit, returning_rules, _sessions, _stamp, _background)
     return part_of(fabric, chain.from_iterable(rules(fabric) for rules in every))
 
 
@@ -258,7 +258,7 @@ def leave_rule(address: str, host: HostPlant) -> Placed:
 def forward_rules(fabric: Fabric, labels: Labels, path: Path) -> tuple[Placed, ...]:
     """The rules of one label along its path; on the way there, counted where packets enter and where they leave."""
     if path.copies:
-        return tree_rules(fabric, path, numbers_of_parts(fabric, labels, path))
+        return tree_rules(fabric, path, numbers_of_parts(fabric, labels, path)).placed
     return _forward_rules(fabric, path, labels.numbers[path])
 
 

@@ -7,6 +7,9 @@ The label is written into `eth_dst`:
 
     02:57 : route number (16 bits) : status (16 bits)
 
+Where packets go through functions the label has their **stage** too, how many functions they have been through: it is
+in the first six bits, 02 at stage 0, 06 at stage 1, 0a at stage 2.
+
 The status is 0 on a path. On a tree it is 0 as the packet enters, and on every link the destinations that the copy
 owes: bit d for destination d of the session. Of a session with more destinations each tree has several **parts**,
 each with a number of its own: the status of part p holds destinations 16 p to 16 p + 15.
@@ -22,7 +25,9 @@ from typing import Any
 from pricing.errors import RuleError
 
 PREFIX = 0x0257
-PREFIX_MATCH = ("02:57:00:00:00:00", "ff:ff:00:00:00:00")
+PREFIX_MATCH = ("02:57:00:00:00:00", "03:ff:00:00:00:00")
+"""Labels of any stage: the two low bits of an address's first byte say that it is nobody's own, and no group's."""
+
 REFUSED = 0xFFFE
 """In the place of a route: the packets of this slot are not let in. No packet carries it."""
 
@@ -32,7 +37,7 @@ STATUS_BITS = 16
 """Destinations that one label can tell apart."""
 
 Copy = tuple[str, str, int]
-"""A link's two ends, and the destinations that the copy on it owes, as bits."""
+"""A link's two ends, and the destinations that the copy on it owes, as bits; or a step's (`pricing.chains`)."""
 
 
 @dataclass(frozen=True, order=True)
@@ -169,11 +174,16 @@ class Labels:
         return path
 
 
-def label(number: int, status: int = 0) -> str:
-    """The label of a route number and a status, as a MAC address.
+def first_byte(stage: int) -> int:
+    """The first byte of a label at a stage, from 0 to 63."""
+    return (PREFIX >> 8) + 4 * stage
 
-    >>> label(258), label(258, 5)
-    ('02:57:01:02:00:00', '02:57:01:02:00:05')
+
+def label(number: int, status: int = 0, stage: int = 0) -> str:
+    """The label of a route number, a status and a stage, as a MAC address.
+
+    >>> label(258), label(258, 5), label(258, 5, 2)
+    ('02:57:01:02:00:00', '02:57:01:02:00:05', '0a:57:01:02:00:05')
     """
-    value = (PREFIX << 32) | (number << 16) | status
+    value = (first_byte(stage) << 40) | ((PREFIX & 0xFF) << 32) | (number << 16) | status
     return ":".join(f"{(value >> shift) & 0xFF:02x}" for shift in range(40, -1, -8))

@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 
 from controller.compile import answer_rule, forward_rules, leave_rule, plain_rules, refusals, remarks, request_rule
-from controller.duplicate import leave_rules, numbers_of_parts
+from controller.duplicate import numbers_of_parts, tree_rules
 from controller.fabric import Fabric
 from controller.group import entries, spoken_rule
 from controller.labels import Labels
@@ -177,9 +177,10 @@ class Wiring:
     links : tuple of Key
         What left the port of each link's source, after the queue.
     servers : tuple of (Key, tuple of Key, work)
-        Packets/s out of a server's port, less background, times a request's mean work. TCP segments of a service count
-        as requests: its label does not tell them apart. Where requests of several works come, work is None: they are
-        counted by their labels, which lag by up to a second.
+        Packets/s out of a server's port, less background, times the mean work of a request, or of a packet that goes
+        through a function there. TCP segments of a service count as requests: its label does not tell them apart. Where
+        requests or packets of several works come, work is None: they are counted by their labels, which lag by up to a
+        second.
     sessions : tuple of (Key, tuple of Key)
         What a session's host sends, less background, answers of its own and what its agent says. Several sessions of
         one host are told apart by the counters of their rules, which lag by up to a second.
@@ -195,6 +196,7 @@ def wiring(fabric: Fabric) -> Wiring:
     """The counters of a fabric; O(links + servers x sessions)."""
     network, plant = fabric.network, fabric.plant
     users: dict[str, list[Session]] = {}
+    tasks: dict[str, set[float]] = {}
     starting: dict[str, list[Session]] = {}
     answering: dict[str, list[Session]] = {}
     for session in network.sessions:
@@ -203,12 +205,16 @@ def wiring(fabric: Fabric) -> Wiring:
             answering.setdefault(end, []).append(session)
         for name in session.destinations if session.kind == "anycast" else ():
             users.setdefault(name, []).append(session)
+            tasks.setdefault(name, set()).add(session.work)
+        for function in session.chain:
+            for name in function.servers:
+                tasks.setdefault(name, set()).add(function.work)
 
     def server(name: str) -> tuple[Key, tuple[Key, ...], float | None]:
         host, mine = plant.hosts[name], users.get(name, [])
         addresses = sorted({host.ip, *(plant.address(session) for session in mine)})
-        works = {session.work for session in mine}
-        work = None if len(works) > 1 else works.pop() if works else 1.0
+        works = tasks.get(name, {1.0})
+        work = None if len(works) > 1 else next(iter(works))
         background = tuple(rule_key(leave_rule(address, host)) for address in addresses)
         return ("out", host.node, host.port), background, work
 
@@ -260,6 +266,9 @@ class Reader:
             for last in filter(None, map(rates.get, leaves)):
                 delivered[name] = delivered.get(name, 0.0) + last.bits / path.receivers
                 works[path.host] = works.get(path.host, 0.0) + last.packets * self.fabric.sessions[name].work
+        for server, work, key in tasks_of(self.fabric, self.labels):
+            if given := rates.get(key):
+                works[server] = works.get(server, 0.0) + given.packets * work
         hosts = [server.name for server in self.fabric.network.servers]
         servers = [
             self._server(*counters, works.get(name, 0.0)) for name, counters in zip(hosts, found.servers, strict=True)
@@ -306,12 +315,23 @@ def counters_of(fabric: Fabric, labels: Labels) -> tuple[tuple[int, tuple[Key, t
     for path, number in labels.numbers.items():
         if path.copies:
             enters = forward_rules(fabric, labels, replace(path, part=0))[0]
-            leaves = leave_rules(fabric, path, numbers_of_parts(fabric, labels, path))
+            leaves = tree_rules(fabric, path, numbers_of_parts(fabric, labels, path)).leaves
             found.append((number, (rule_key(enters), tuple(map(rule_key, leaves)))))
         elif not path.back:
             rules = forward_rules(fabric, labels, path)
             found.append((number, (rule_key(rules[0]), (rule_key(rules[-1]),))))
     return tuple(found)
+
+
+@lru_cache(maxsize=4)
+def tasks_of(fabric: Fabric, labels: Labels) -> tuple[tuple[str, float, Key], ...]:
+    """Of each rule that hands packets to a function: the server, the mean work of a packet, and the counter."""
+    return tuple(
+        (server, work, rule_key(placed))
+        for path in labels.numbers
+        if path.copies
+        for server, work, placed in tree_rules(fabric, path, numbers_of_parts(fabric, labels, path)).tasks
+    )
 
 
 def dropped(fabric: Fabric, meter: Meter) -> dict[str, dict[str, int]]:

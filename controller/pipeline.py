@@ -66,7 +66,7 @@ LAWS: dict[int, TableLaw] = {
         "admit",
         "in_port vlan_vid eth_type eth_dst arp_op arp_spa ip_proto ipv4_src ipv4_dst ip_dscp",
         (Output, SetField, Load, Move, Multipath, Resubmit, PopVlan, Goto),
-        "eth_dst eth_src arp_op arp_sha arp_tha arp_spa arp_tpa ip_dscp metadata reg2 reg3",
+        "eth_dst eth_src in_port_nxm arp_op arp_sha arp_tha arp_spa arp_tpa ip_dscp metadata reg2 reg3",
         (ADMIT, PINS, SLOTS, FORWARD, BACKGROUND),
     ),
     PINS: _law("pins", "eth_type ip_proto ipv4_src ipv4_dst tcp_src tcp_dst", (Load,), "reg1"),

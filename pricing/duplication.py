@@ -10,7 +10,8 @@ destination that a copy has reached is owed no more. A `Route` with `statuses` s
 Each destination has a simple way from the source. Ways **share** a copy as far as they begin alike; where they do not
 share, as when all copies are made at the source, each destination has a copy of its own from there on. A node may
 be passed by several copies, but by none of them twice; so the node and the status together say what is to be done
-with a copy, which is all that a switch sees of it (`controller.duplicate`).
+with a copy, which is all that a switch sees of it (`controller.duplicate`). Where packets go through functions, places
+stand for nodes here, steps for links (`pricing.chains`).
 
 Source of status and coverage: Cai, Llorca, Tulino, Molisch (arXiv 2204.09030), Section II-D.
 """
@@ -23,6 +24,7 @@ from typing import Any
 
 import networkx as nx
 
+from pricing.chains import end_of, goal, node_of
 from pricing.network import Allocation, LinkKey, Network, Route, Session
 
 Way = tuple[LinkKey, ...]
@@ -63,7 +65,7 @@ def route_of_links(session: Session, links: Sequence[LinkKey]) -> Route:
     ways: dict[str, Way] = {}
     for name in session.destinations:
         way: list[LinkKey] = []
-        node = name
+        node = goal(session, name)
         while node != session.source:
             way.append(into[node])
             node = into[node][0]
@@ -75,7 +77,7 @@ def regrown(session: Session, route: Route, graph: nx.DiGraph[str]) -> Route:
     """A tree of a session, or what is left of one, with a way to each of the session's destinations and nobody else.
 
     Destinations that it does not reach, over links of the graph, get the shortest way from a node of it. A path, which
-    owes nobody anything by name, is as it was.
+    owes nobody anything by name, is as it was. The graph is that of the session's places (`pricing.chains.graph_of`).
     """
     works = all(graph.has_edge(*link) for link in route.links)
     if not route.statuses or (works and members(route) == set(session.destinations)):
@@ -90,7 +92,8 @@ def regrown(session: Session, route: Route, graph: nx.DiGraph[str]) -> Route:
     nearest = nx.multi_source_dijkstra_path(graph, dict.fromkeys(reached), weight=None)
     for name in session.destinations:
         if name not in ways:
-            ways[name] = simple((*reached[nearest[name][0]], *pairwise(nearest[name])))
+            near = nearest[goal(session, name)]
+            ways[name] = simple((*reached[near[0]], *pairwise(near)))
     return tree_route(session, ways)
 
 
@@ -132,9 +135,10 @@ def made_at(session: Session, route: Route) -> dict[str, int]:
     by, found = parents(route), dict[str, int]()
     for place in range(-1, len(route.links)):
         here = session.source if place < 0 else route.links[place][1]
-        leaving = by.count(place) + (place >= 0 and here in route.statuses[place])
+        leaving = by.count(place) + (place >= 0 and end_of(session, here) in route.statuses[place])
         if leaving > 1:
-            found[here] = found.get(here, 0) + leaving - 1
+            node = node_of(here)
+            found[node] = found.get(node, 0) + leaving - 1
     return found
 
 
@@ -148,7 +152,8 @@ def copies(network: Network, allocation: Allocation) -> dict[str, dict[str, Any]
             for route, weight in split:
                 for node, count in made_at(session, route).items():
                     made[node] = made.get(node, 0.0) + weight * count
-            found[session.name] = {"links": sum(weight * len(route.links) for route, weight in split), "made": made}
+            crossed = sum(weight * (node_of(a) != node_of(b)) for route, weight in split for a, b in route.links)
+            found[session.name] = {"links": crossed, "made": made}
     return found
 
 
@@ -171,8 +176,8 @@ def faults(session: Session, route: Route, wanted: Sequence[str]) -> Iterator[st
     for place in range(-1, len(route.links)):
         here = session.source if place < 0 else route.links[place][1]
         owed = [*(wanted if place < 0 else route.statuses[place])]
-        if here in owed:
-            owed.remove(here)
+        if end_of(session, here) in owed:
+            owed.remove(end_of(session, here))
         given = [name for p, status in zip(by, route.statuses, strict=True) if p == place for name in status]
         if sorted(given) != sorted(owed):
             yield f"route {route}: at {here} a copy owes {sorted(owed)}, the copies that go on owe {sorted(given)}"

@@ -207,6 +207,26 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Function:
+    """A function of a chain: a packet goes in at any one of its servers, and a packet comes out.
+
+    Parameters
+    ----------
+    servers : tuple of str
+        Where it may run.
+    scaling : float
+        Frame that comes out over the frame that goes in, a ratio.
+    work : float
+        Mean work of a packet.
+    """
+
+    name: str
+    servers: tuple[str, ...]
+    scaling: float = 1.0
+    work: float = 1.0
+
+
+@dataclass(frozen=True)
 class Session:
     """Traffic from one source to its destinations.
 
@@ -246,6 +266,8 @@ class Session:
         IPv4 address of a multicast session's group.
     joined : bool
         Whether a multicast session's members come and go: its destinations are those that may join.
+    chain : tuple of Function
+        What packets of a multicast session go through, in order, before a destination may have them.
     """
 
     name: str
@@ -266,6 +288,7 @@ class Session:
     limit: float = math.inf
     group: str = ""
     joined: bool = False
+    chain: tuple[Function, ...] = ()
 
     @property
     def frame_bits(self) -> float:
@@ -291,7 +314,7 @@ class Route:
     ----------
     links : tuple of LinkKey
         In the order in which a packet crosses them; of a tree each after the one that leads to it, a link as often as
-        copies cross it.
+        copies cross it. Of a session with a chain these are steps between places (`pricing.chains`).
     server : str
         The server at the end of an anycast session's path.
     statuses : tuple of tuples of str

@@ -13,6 +13,7 @@ from functools import lru_cache
 import networkx as nx
 import numpy as np
 
+from pricing.chains import goal, graph_of
 from pricing.duplication import regrown
 from pricing.network import Allocation, LinkKey, Network, Route, Session
 from pricing.problem import make_allocation
@@ -107,7 +108,11 @@ class Remains:
     def _regrown(self, route: Route) -> Route:
         """The route, when it is a tree, as it is left, with all members that there are now."""
         network = self.network
-        return regrown(network.sessions[network.session_index[route.session]], route, network.graph)
+        session = network.sessions[network.session_index[route.session]]
+        if not route.statuses:
+            return route
+        at = {server.name: server.node for server in network.servers}
+        return regrown(session, route, graph_of(session, network.link_index, at))
 
 
 @lru_cache(maxsize=64)
@@ -136,9 +141,15 @@ def remains(network: Network, outage: Outage) -> Remains:
 
 
 def _left(network: Network, graph: nx.DiGraph[str], session: Session, outage: Outage) -> Session | None:
-    """The session with the destinations that it still reaches."""
+    """The session with the destinations that it still reaches, and the servers of its functions that work."""
+    at = {server.name: server.node for server in network.servers if server.name not in outage.servers}
+    if session.chain:
+        chain = (replace(one, servers=tuple(s for s in one.servers if s in at)) for one in session.chain)
+        session = replace(session, chain=tuple(chain))
+        graph = graph_of(session, graph.edges, at)
     reached = {session.source, *nx.descendants(graph, session.source)}
-    at = {server.name: server.node for server in network.servers}
     present = (name for name in session.destinations if (session.name, name) not in outage.absent)
-    ends = tuple(name for name in present if name not in outage.servers and at.get(name, name) in reached)
+    ends = tuple(
+        name for name in present if name not in outage.servers and goal(session, at.get(name, name)) in reached
+    )
     return replace(session, destinations=ends) if ends else None

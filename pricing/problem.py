@@ -2,7 +2,8 @@
 
 A **resource** is a link or an anycast server; they stand in one row, links first, in the network's order. A route uses
 resources: one unit of load a bit/s for each copy on each link of the way out, `response_bits / frame_bits` on each link
-of the way back (answers return along the reversed path), `work / frame_bits` at its server. With A_rk the use of r by a
+of the way back (answers return along the reversed path), `work / frame_bits` at its server; where packets go through
+functions, as much as each step says (`pricing.chains`). With A_rk the use of r by a
 route,
 
     x_r = sum_k rate_k sum_routes weight A_rk          load, bit/s or work/s
@@ -26,6 +27,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pricing.chains import steps_of
 from pricing.delay import PollaczekKhinchine
 from pricing.duplication import shares_behind
 from pricing.network import Allocation, Network, Route, Session
@@ -66,8 +68,9 @@ class Problem:
         """Bits a unit of load: 1 for links, mean request bits over mean work for servers."""
         ratios = []
         for server in self.network.servers:
-            bits = [(s.frame_bits, s.work, share) for s, share in self._users(server.name)]
-            ratios.append(sum(b * n for b, _, n in bits) / sum(w * n for _, w, n in bits) if bits else 1.0)
+            tasks = self._tasks(server.name)
+            bits = sum(session.frame_bits * share for session, _, share in tasks)
+            ratios.append(bits / sum(work * share for _, work, share in tasks) if tasks else 1.0)
         return np.array([1.0] * self.link_count + ratios)
 
     @cached_property
@@ -94,17 +97,25 @@ class Problem:
         first, second = np.array(jobs).reshape(-1, 2).T
         return first, second / first**2 - 1
 
-    def _users(self, server: str | None = None) -> list[tuple[Session, float]]:
-        """Sessions (of a server) with their packet rates; equal ones where nothing is offered."""
-        sessions = [
-            s for s in self.network.sessions if server is None or (s.kind == "anycast" and server in s.destinations)
+    def _tasks(self, server: str) -> list[tuple[Session, float, float]]:
+        """What a server may be given: session, mean work of a packet, and packet rate; equal when all idle."""
+        tasks = [
+            (session, work)
+            for session in self.network.sessions
+            for work in (
+                *((session.work,) if session.kind == "anycast" and server in session.destinations else ()),
+                *(function.work for function in session.chain if server in function.servers),
+            )
         ]
-        idle = not any(session.rate for session in sessions)
-        return [(session, 1.0 if idle else session.packet_rate) for session in sessions]
+        idle = not any(session.rate for session, _ in tasks)
+        return [(session, work, 1.0 if idle else session.packet_rate) for session, work in tasks]
 
     def _frame_moments(self) -> tuple[float, float]:
-        frames = [(share, *session.size.frame_moments) for session, share in self._users()]
-        for session, share in self._users():
+        sessions = self.network.sessions
+        idle = not any(session.rate for session in sessions)
+        rates = [1.0 if idle else session.packet_rate for session in sessions]
+        frames = [(share, *session.size.frame_moments) for session, share in zip(sessions, rates, strict=True)]
+        for session, share in zip(sessions, rates, strict=True):
             if count := session.answer_frames:
                 size = session.response_bits / count
                 frames.append((share * count, size, size * size))
@@ -114,7 +125,7 @@ class Problem:
         return sum(n * m for n, m, _ in frames) / total, sum(n * m2 for n, _, m2 in frames) / total
 
     def _work_moments(self, server: str, scv: float) -> tuple[float, float]:
-        jobs = [(share, session.work) for session, share in self._users(server)]
+        jobs = [(share, work) for _, work, share in self._tasks(server)]
         total = sum(share for share, _ in jobs)
         if not total:
             return 1.0, 1 + scv
@@ -146,10 +157,11 @@ class Problem:
     def _usage(self, route: Route) -> tuple[IntArray, FloatArray]:
         network = self.network
         session = network.sessions[network.session_index[route.session]]
-        index = [network.link_index[key] for key in route.links]
         if route.statuses:  # several copies of a packet may cross one link
-            links, copies = np.unique(np.array(index, dtype=np.intp), return_counts=True)
-            return links, copies.astype(float)
+            steps = [steps_of(network, session)[key] for key in route.links]
+            used, place = np.unique([step.resource for step in steps], return_inverse=True)
+            return used.astype(np.intp), np.bincount(place, [step.use for step in steps]).astype(float)
+        index = [network.link_index[key] for key in route.links]
         amount = [1.0] * len(index)
         if session.response_bits > 0:
             index += [network.link_index[dst, src] for src, dst in route.links]
@@ -280,6 +292,15 @@ class Evaluation:
         return bool(np.isfinite(self.objective))
 
 
+def _delay_of(network: Network, route: Route, delay: FloatArray) -> RouteDelay:
+    """Delay along a route when each resource has `delay` (R,)."""
+    steps, cut = steps_of(network, network.sessions[network.session_index[route.session]]), len(network.links)
+    passed = [(steps[key].resource, share) for key, share in zip(route.links, shares_behind(route), strict=True)]
+    passed += [(cut + network.server_index[route.server], 1.0)] if route.server else []
+    way = sum(share * float(delay[resource]) for resource, share in passed if resource < cut)
+    return RouteDelay(way, sum(share * float(delay[resource]) for resource, share in passed if resource >= cut))
+
+
 def evaluate(network: Network, allocation: Allocation, offered: FloatArray | None = None) -> Evaluation:
     """Predict loads and delays of an allocation by the model of independent queues.
 
@@ -296,12 +317,7 @@ def evaluate(network: Network, allocation: Allocation, offered: FloatArray | Non
     routes, sessions = {}, {}
     for name, split in allocation.splits.items():
         for route, _ in split:
-            way = sum(
-                share * float(delay[network.link_index[key]])
-                for key, share in zip(route.links, shares_behind(route), strict=True)
-            )
-            serve = float(delay[cut + network.server_index[route.server]]) if route.server else 0.0
-            routes[route] = RouteDelay(way, serve)
+            routes[route] = _delay_of(network, route, delay)
         sessions[name] = RouteDelay(
             sum(weight * routes[route].network for route, weight in split),
             sum(weight * routes[route].server for route, weight in split),

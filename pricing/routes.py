@@ -17,6 +17,7 @@ from itertools import islice, pairwise
 import networkx as nx
 import numpy as np
 
+from pricing.chains import goal, places_of, steps_of
 from pricing.duplication import route_of_links
 from pricing.errors import TopologyError
 from pricing.multicast.steiner import MOST_EXACT, steiner_tree
@@ -124,11 +125,14 @@ def cheapest_route(problem: Problem, session: Session, prices: FloatArray) -> tu
 
 
 def _lightest_tree(network: Network, session: Session, prices: FloatArray) -> tuple[Route, float]:
-    place = {node.name: i for i, node in enumerate(network.nodes)}
-    tails, heads = ([place[link.key[end]] for link in network.links] for end in (0, 1))
-    ends = [place[name] for name in session.destinations]
-    tree = steiner_tree(tails, heads, prices[: len(network.links)], place[session.source], ends)
-    return route_of_links(session, [network.links[i].key for i in tree.links]), tree.weight
+    steps = steps_of(network, session)
+    keys = list(steps)
+    places = {place: i for i, place in enumerate(places_of(network, session))}
+    tails, heads = ([places[key[end]] for key in keys] for end in (0, 1))
+    weights = prices[[step.resource for step in steps.values()]] * [step.use for step in steps.values()]
+    ends = [places[goal(session, name)] for name in session.destinations]
+    tree = steiner_tree(tails, heads, weights, places[session.source], ends)
+    return route_of_links(session, [keys[i] for i in tree.links]), tree.weight
 
 
 def least_tree_cost(problem: Problem, session: Session, prices: FloatArray) -> float:
@@ -139,16 +143,18 @@ def least_tree_cost(problem: Problem, session: Session, prices: FloatArray) -> f
     if len(session.destinations) <= MOST_EXACT:
         return cheapest_route(problem, session, prices)[1]
     graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_weighted_edges_from(
-        (*link.key, float(price)) for link, price in zip(problem.network.links, prices, strict=False)
-    )
+    steps = steps_of(problem.network, session)
+    graph.add_weighted_edges_from((*key, step.use * float(prices[step.resource])) for key, step in steps.items())
     far = nx.single_source_dijkstra_path_length(graph, session.source)
-    return float(max(far[name] for name in session.destinations))
+    return float(max(far[goal(session, name)] for name in session.destinations))
 
 
 def shortest_tree(network: Network, session: Session) -> Route:
     """The union of the shortest paths to a multicast session's destinations: what EDSPA sends all of its packets on."""
     length = lengths(problem_of(network)).tolist()
+    ahead: dict[str, list[tuple[float, str]]] = {}
+    for (src, dst), step in steps_of(network, session).items():
+        ahead.setdefault(src, []).append((length[step.resource], dst))
     far: dict[str, float] = {}
     into: dict[str, LinkKey] = {}
     heap: list[tuple[float, str, LinkKey]] = [(0.0, session.source, ("", session.source))]
@@ -156,8 +162,8 @@ def shortest_tree(network: Network, session: Session) -> Route:
         way, node, link = heapq.heappop(heap)
         if node not in far:
             far[node], into[node] = way, link
-            for name, index, _ in _steps(network, False)[node]:
-                heapq.heappush(heap, (way + length[index], name, (node, name)))
+            for hop, name in ahead.get(node, ()):
+                heapq.heappush(heap, (way + hop, name, (node, name)))
     return route_of_links(session, [link for node, link in into.items() if node != session.source])
 
 

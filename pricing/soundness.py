@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
+from pricing import chains
+
 if TYPE_CHECKING:
     from pricing.network import Network, Session
 
@@ -52,6 +54,7 @@ def problems_of(network: Network) -> Iterator[str]:
             yield from _group_problems(session)
         elif session.joined:
             yield f"session {session.name}: joined, and {session.kind}; members of multicast sessions come and go"
+    yield from chains.problems_of(network)
     yield from _reach_problems(network)
 
 
@@ -118,12 +121,14 @@ def _reach_problems(network: Network) -> Iterator[str]:
     for session in network.sessions:
         if session.source not in names:
             continue
-        reached = nx.descendants(graph, session.source) | {session.source}
+        ways = chains.graph_of(session, graph.edges, at) if session.chain else graph
+        reached = {chains.end_of(session, name) for name in nx.descendants(ways, session.source) | {session.source}}
         ends = {at.get(name, name) for name in session.destinations}
         missed = sorted(ends - reached)
         if missed and (session.kind == "multicast" or not ends & reached):
             lost = missed if session.kind == "multicast" else session.destinations
-            yield f"session {session.name}: no route from {session.source} to {', '.join(lost)}"
+            through = " through its functions" if session.chain else ""
+            yield f"session {session.name}: no route from {session.source} to {', '.join(lost)}{through}"
 
 
 def _group_problems(session: Session) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pricing.errors import TopologyError
-from pricing.network import ArrivalLaw, Link, Network, Node, Server, Session, SizeLaw
+from pricing.network import ArrivalLaw, Function, Link, Network, Node, Server, Session, SizeLaw
 
 
 def network_to_json(network: Network) -> str:
@@ -31,7 +31,9 @@ def network_from_json(text: str) -> Network:
         if arrivals := value.get("arrivals"):
             profile = tuple((seconds, factor) for seconds, factor in arrivals["profile"])
             laws["arrivals"] = ArrivalLaw(**{**arrivals, "profile": profile})
-        return Session(**{**value, **laws}, destinations=destinations)
+        functions = value.pop("chain", ())
+        chain = tuple(Function(**{**one, "servers": tuple(one["servers"])}) for one in functions)
+        return Session(**{**value, **laws}, destinations=destinations, chain=chain)
 
     try:
         data = json.loads(text)

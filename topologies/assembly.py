@@ -12,8 +12,20 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pricing.chains import LONGEST_FRAME, SHORTEST_FRAME, sizes
 from pricing.errors import ScenarioError, TopologyError
-from pricing.network import ArrivalLaw, Link, LinkKey, Network, Node, Server, Session, SizeLaw
+from pricing.network import (
+    FRAME_OVERHEAD_BITS,
+    ArrivalLaw,
+    Function,
+    Link,
+    LinkKey,
+    Network,
+    Node,
+    Server,
+    Session,
+    SizeLaw,
+)
 from pricing.priority.elastic import User
 from topologies import schema
 from topologies.background import Background
@@ -154,8 +166,17 @@ class Assembly:
             services[name] = tuple(sorted(set(found) & set(present)))
         return services
 
+    def _functions(self, present: Collection[str]) -> dict[str, Function]:
+        """Functions by name, each with its servers as far as they are there."""
+        found = {}
+        for name, part in self.form.functions.items():
+            named = {self._name(f"functions.{name}.servers", server, "server") for server in part.servers}
+            if servers := tuple(sorted(named & set(present))):
+                found[name] = Function(name, servers, part.scaling, part.work)
+        return found
+
     def _sessions(self, present: Collection[str]) -> list[Session]:
-        services = self._services(present)
+        services, functions = self._services(present), self._functions(present)
         if self.known.get("sessions") == []:
             self.problems.append("sessions: found none; accepted: one session or more")
         sessions: list[Session] = []
@@ -181,7 +202,10 @@ class Assembly:
                     f"{where}: found the source and end of session {first[source, end]}; "
                     f"accepted: one session from {source} to {end}, because a switch tells sessions by their addresses"
                 )
-            sessions.append(self._session(name, source, destinations, part))
+            session = self._session(name, source, destinations, part)
+            chain = [self._name(f"{where}.chain", each, "function") for each in part.chain or ()]
+            sessions.append(replace(session, chain=tuple(functions[each] for each in chain if each in functions)))
+            self.problems += _frame_problems(sessions[-1])
         return sessions
 
     def users(self, network: Network) -> dict[str, User]:
@@ -261,3 +285,16 @@ def _sizes(part: schema.SizePart) -> SizeLaw:
     if part.law == "points":
         return SizeLaw.of_points((int(size), weight) for size, weight in part.points)
     return SizeLaw(part.law, part.mean, int(part.low), int(part.high))
+
+
+def _frame_problems(session: Session) -> Iterator[str]:
+    """What frames become that no packet can be, where functions scale them."""
+    head = FRAME_OVERHEAD_BITS // 8
+    least, most = min(sizes(session)), max(sizes(session))
+    small, large = least * (session.size.low + head), most * (session.size.high + head)
+    if session.chain and (small < SHORTEST_FRAME or large > LONGEST_FRAME):
+        yield (
+            f"sessions.{session.name}.chain: found frames of {small:.0f} to {large:.0f} bytes behind its functions; "
+            f"accepted: {SHORTEST_FRAME} to {LONGEST_FRAME} bytes at every stage; bring low and high of 'size' nearer "
+            "to each other"
+        )

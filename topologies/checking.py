@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 from pricing.errors import ScenarioError
 from topologies import schema, units
 
-NAMED = ("nodes", "servers", "services", "sessions", "users", "background")
+NAMED = ("nodes", "servers", "services", "functions", "sessions", "users", "background")
 """Keys that hold a mapping of names to parts."""
 
 LISTED = ("cables", "links")
@@ -41,7 +41,7 @@ class Form(Generic[T]):
     parts: Mapping[str, type[schema.Part]]
     named: tuple[str, ...] = NAMED
     listed: tuple[str, ...] = LISTED
-    reach: tuple[str, ...] = ("nodes", "cables", "links", "servers", "services")
+    reach: tuple[str, ...] = ("nodes", "cables", "links", "servers", "services", "functions")
 
 
 SCENARIO = Form(schema.ScenarioPart, schema.PARTS)
@@ -142,7 +142,7 @@ def read(text: str, path: Path, what: str, form: Form[T]) -> tuple[Mended[T] | N
 
 def validated(data: dict[Any, Any], form: Form[T]) -> tuple[Mended[T] | None, list[str]]:
     """The form as far as it can be had, and every problem of its parts."""
-    absent: dict[str, Any] = {"servers": {}, "services": {}, "users": {}}
+    absent: dict[str, Any] = {"servers": {}, "services": {}, "functions": {}, "users": {}}
     known = {
         key: list(map(str, part)) for key in form.named if isinstance(part := data.get(key, absent.get(key)), dict)
     }

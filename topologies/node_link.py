@@ -16,7 +16,10 @@ from pricing.errors import ScenarioError
 from topologies import units
 from topologies.scenario import Scenario, as_form, parse
 
-GRAPH = ("name", "title", "provenance", "currency", "servers", "services", "sessions", "background", "control")
+GRAPH = (
+    *("name", "title", "provenance", "currency", "servers", "services", "functions", "sessions"),
+    *("background", "control"),
+)
 """Parts of the form that go under `graph`."""
 
 

@@ -20,7 +20,7 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from pricing.errors import ScenarioError
-from pricing.network import ArrivalLaw, Link, Network, Session, SizeLaw
+from pricing.network import ArrivalLaw, Function, Link, Network, Session, SizeLaw
 from pricing.priority.elastic import Group, User, expanded
 from topologies import schema, units
 from topologies.assembly import Assembly
@@ -175,6 +175,7 @@ def as_form(scenario: Scenario) -> dict[str, Any]:
         elif link.src < link.dst:
             other = {"capacity_back": units.show(back.capacity, "capacity")} if back.capacity != link.capacity else {}
             cables.append({"ends": [link.src, link.dst], **_wire(link, network.currency), **other})
+    functions = {function.name: function for session in network.sessions for function in session.chain}
     services = {session.service: list(session.destinations) for session in network.sessions if session.service}
     return {
         "name": scenario.name,
@@ -195,6 +196,7 @@ def as_form(scenario: Scenario) -> dict[str, Any]:
             for server in network.servers
         },
         "services": {name: {"servers": servers} for name, servers in services.items()},
+        **({"functions": {name: _function(each) for name, each in sorted(functions.items())}} if functions else {}),
         "sessions": {session.name: _session(session, network.currency) for session in network.sessions},
         **({"users": _users(scenario), "classes": scenario.classes} if scenario.users else {}),
         "background": {each.name: _background(each) for each in scenario.background},
@@ -218,6 +220,10 @@ def _wire(link: Link, currency: str) -> dict[str, Any]:
     )
 
 
+def _function(function: Function) -> dict[str, Any]:
+    return {"servers": list(function.servers), "scaling": function.scaling, "work": function.work}
+
+
 def _session(session: Session, currency: str) -> dict[str, Any]:
     return _present(
         source=session.source,
@@ -226,6 +232,7 @@ def _session(session: Session, currency: str) -> dict[str, Any]:
         destinations=list(session.destinations) if session.kind == "multicast" else None,
         group=session.group or None,
         members="joined" if session.joined else None,
+        chain=[function.name for function in session.chain] or None,
         rate=units.show(session.rate, "capacity"),
         size=_sizes(session.size) if session.arrivals.law != "replay" else None,
         flows=session.flows,

@@ -40,7 +40,6 @@ NAME_ACCEPTED = "a name of at most 15 letters, digits and hyphens that begins wi
 
 CURRENCY, CURRENCY_ACCEPTED = r"^[A-Z]{3}$", "three capitals, such as USD"
 
-
 CAPTURED = "as captured"
 """What may stand for the rate of a session that replays a capture."""
 
@@ -252,6 +251,16 @@ class ServicePart(Part):
     servers: list[str] = Field(min_length=1, description="a list of one server's name or more")
 
 
+class FunctionPart(Part):
+    """A function that packets go through: any one of its servers does it."""
+
+    servers: list[str] = Field(min_length=1, description="a list of one server's name or more")
+    scaling: float = Field(
+        default=1.0, gt=0, description="a number above 0: frame that comes out over the frame that goes in"
+    )
+    work: float = Field(default=1.0, gt=0, description="a number above 0: mean work of a packet")
+
+
 class SessionPart(Part):
     """Traffic from one node, to a service, to another node, or to a group of nodes."""
 
@@ -267,6 +276,9 @@ class SessionPart(Part):
     members: Literal["listed", "joined"] = Field(
         default="listed",
         description="listed, all of 'destinations', or joined, those of them, or of all nodes, whose hosts have joined",
+    )
+    chain: list[str] | None = Field(
+        default=None, min_length=1, description="a list of functions' names, which each packet goes through in order"
     )
     rate: Annotated[float, Quantity("capacity", CAPTURED)] = Field(description=BIT_RATE)
     size: SizePart | None = Field(default=None, description="law, mean, low and high, or points, of the payloads")
@@ -436,6 +448,9 @@ class ScenarioPart(Part):
     services: dict[str, ServicePart] = Field(
         default={}, description="a mapping of names to services (servers)", json_schema_extra=NAMES
     )
+    functions: dict[str, FunctionPart] = Field(
+        default={}, description="a mapping of names to functions (servers, scaling, work)", json_schema_extra=NAMES
+    )
     sessions: dict[str, SessionPart] = Field(
         description="a mapping of names to sessions (source, service, destination or destinations, rate), one or more",
         json_schema_extra=NAMES,
@@ -467,6 +482,7 @@ PARTS: Mapping[str, type[Part]] = {
     "links": LinkPart,
     "servers": ServerPart,
     "services": ServicePart,
+    "functions": FunctionPart,
     "sessions": SessionPart,
     "users": UserPart,
     "value": ValuePart,

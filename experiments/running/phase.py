@@ -25,7 +25,17 @@ from pricing.own import named
 from pricing.priority.elastic import Group
 from topologies.background import Background, asking, listening, result
 from topologies.emulation import Emulation
-from topologies.hosts.configs import Config, announcing, answering, sending, serving, showing, switching, using
+from topologies.hosts.configs import (
+    Config,
+    announcing,
+    answering,
+    processing,
+    sending,
+    serving,
+    showing,
+    switching,
+    using,
+)
 from topologies.hosts.logs import Log, load
 from topologies.hosts.start import Program, stop
 from topologies.plant import Plant
@@ -145,7 +155,8 @@ class PhaseLog:
 
 @dataclass
 class Traffic:
-    """The host processes of one phase: a queueing server and a page in each server's host, a sender a session.
+    """The host processes of one phase: a queueing server and a page in each server's host, or its functions; a sender a
+    session.
 
     Parameters
     ----------
@@ -190,6 +201,9 @@ class Traffic:
         network, plant = self.network, self.plant
         for host, config in self._serving(seed).items():
             self._servers[host] = self._start("server", host, config)
+        told = exports_in(self.folder.parent)
+        for host, config in processing(network, self.folder, seed, told).items():
+            self._pages.append(self._start("function", host, config))
         for host, config in showing(network, plant).items():
             self._pages.append(self._start("web", host, config))
         for name, host, module, config in listening(self.background, plant):

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pricing.chains import goal, node_of
 from pricing.duplication import Way, simple, tree_route
 from pricing.multicast.virtual import SERVER
 from pricing.network import LinkKey, Route, Session
@@ -109,7 +110,7 @@ def _by_links(pair: tuple[Route, float]) -> tuple[object, ...]:
 
 def _route(session: Session, ways: Ways, shared: bool) -> Route:
     if session.kind == "multicast":
-        return tree_route(session, ways, shared)
+        return tree_route(session, {node_of(end): way for end, way in ways.items()}, shared)
     ((end, way),) = ways.items()
     if session.kind == "anycast":
         return Route(session.name, simple(way[:-1]), end.removeprefix(SERVER))
@@ -120,7 +121,7 @@ def _ends(session: Session) -> dict[str, int]:
     """Where destinations are reached, and which of them, as bits."""
     if session.kind == "anycast":
         return {SERVER + name: 1 for name in session.destinations}
-    return {name: 1 << d for d, name in enumerate(session.destinations)}
+    return {goal(session, name): 1 << d for d, name in enumerate(session.destinations)}
 
 
 def _peeled(

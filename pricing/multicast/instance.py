@@ -75,10 +75,14 @@ class Processor:
 
 @dataclass(frozen=True)
 class Function:
-    """A function of a chain: `scaling` packets come out for one that goes in, which takes `workload` work."""
+    """A function of a chain: `scaling` packets come out for one that goes in, which takes `workload` work.
+
+    It runs at the processors of these `nodes`; at all of them where none is named.
+    """
 
     scaling: float = 1.0
     workload: float = 1.0
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -299,7 +303,7 @@ class Instance:
                     start = int(base[k]) + m * count
                     if isinstance(resource, SlotLink):
                         edges.append((k, start + place[resource.src], start + place[resource.dst], size))
-                    elif m < len(cast.chain):
+                    elif m < len(cast.chain) and resource.node in (cast.chain[m].nodes or (resource.node,)):
                         at = start + place[resource.node]
                         edges.append((k, at, at + count, size * cast.chain[m].workload))
             first.append(len(edges))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pricing.chains import steps_of
 from pricing.network import Network, Route
 from pricing.problem import joined, make_allocation, problem_of
 from pricing.routes import cheapest_route
@@ -45,8 +46,10 @@ def _fit(network: Network, state: Any) -> bool:
     """Whether last tick's routes are of these sessions, and on links that are there."""
     names = [session.name for session in network.sessions]
     routes: tuple[Route, ...] = state or ()
-    links = all(link in network.link_index for route in routes for link in route.links)
-    return [route.session for route in routes] == names and links
+    if [route.session for route in routes] != names:
+        return False
+    pairs = zip(network.sessions, routes, strict=True)
+    return all(link in steps_of(network, session) for session, route in pairs for link in route.links)
 
 
 def _used(network: Network, route: Route, rate: float) -> FloatArray:

@@ -1,6 +1,7 @@
 """The virtual network of the backpressure family: a network's sessions as casts, its links and servers in slots.
 
-A unicast session is a cast of one destination, a multicast one a cast of all its members. An anycast session is a cast
+A unicast session is a cast of one destination, a multicast one a cast of all its members, with its chain: the
+servers of its functions are processors at the nodes where they stand. An anycast session is a cast
 whose one destination is any of its servers (Remark 1), and whose chain is one function, the server's work (13): each
 server is a node of its own behind the node where it stands, with a **processor** of its capacity. So a queue forms
 before a server as before a link, and what it can do is in no other session's way.
@@ -22,6 +23,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from pricing.chains import place, running, sizes
 from pricing.multicast.instance import Cast, Function, Instance, Processor, SlotLink
 from pricing.network import LinkKey, Network, Session
 from pricing.values import FloatArray
@@ -36,7 +38,7 @@ SERVER = "@"
 """What the node of a server is called: this, and its name; no node of a scenario can be called so."""
 
 Moves = dict[tuple[LinkKey, int, int], float]
-"""Packets a slot by link, status and status sent; a server's work is a move from its node to it."""
+"""Packets a slot by link, status and status sent; work is a move, from a server's node to it, or a function's step."""
 
 
 def unit(network: Network) -> float:
@@ -48,7 +50,6 @@ def unit(network: Network) -> float:
 def instance_of(network: Network, headroom: float = HEADROOM) -> Instance:
     """The instance of a network's sessions, on that part of every capacity."""
     one = unit(network)
-    casts = tuple(_cast(session, one) for session in network.sessions)
     asked = {name for session in network.sessions if session.kind == "anycast" for name in session.destinations}
     servers = [server for server in network.servers if server.name in asked]
     nodes = tuple(node.name for node in network.nodes)
@@ -56,20 +57,43 @@ def instance_of(network: Network, headroom: float = HEADROOM) -> Instance:
     for server in servers:
         least = min(_work(session, one) for session in network.sessions if server.name in session.destinations)
         links.append(SlotLink(server.node, SERVER + server.name, headroom * server.capacity / least))
+    at = {server.name: server.node for server in network.servers}
+    casts = tuple(_cast(session, one, at) for session in network.sessions)
+    functions = [server for server in network.servers if server.name in running(network)]
     return Instance(
         network.name,
         (*nodes, *(SERVER + server.name for server in servers)),
         tuple(links),
         casts,
-        tuple(Processor(SERVER + server.name, headroom * server.capacity) for server in servers),
+        (
+            *(Processor(SERVER + server.name, headroom * server.capacity) for server in servers),
+            *(Processor(server.node, headroom * server.capacity) for server in functions),
+        ),
     )
 
 
-def _cast(session: Session, one: float) -> Cast:
+def _cast(session: Session, one: float, at: Mapping[str, str]) -> Cast:
+    if session.chain:
+        chain = tuple(
+            # work is a packet's, whatever its size: of what is here a packet, less where frames have grown
+            Function(
+                each.scaling, one * each.work / session.frame_bits / size, tuple(at[name] for name in each.servers)
+            )
+            for each, size in zip(session.chain, sizes(session), strict=False)
+        )
+        return Cast(session.name, session.source, session.destinations, session.rate / one, chain)
     if session.kind != "anycast":
         return Cast(session.name, session.source, session.destinations, session.rate / one)
     any_server = tuple(SERVER + name for name in session.destinations)
-    return Cast(session.name, session.source, (any_server,), session.rate / one, (Function(1.0, _work(session, one)),))
+    work = Function(1.0, _work(session, one), any_server)
+    return Cast(session.name, session.source, (any_server,), session.rate / one, (work,))
+
+
+def _function(session: Session, one: float, stage: int, at: Mapping[str, str]) -> Function:
+    """A function as the virtual network has it; work is a packet's, whatever size frames have grown to."""
+    function = session.chain[stage]
+    work = one * function.work / session.frame_bits / sizes(session)[stage]
+    return Function(function.scaling, work, tuple(at[name] for name in function.servers))
 
 
 def _work(session: Session, one: float) -> float:
@@ -81,15 +105,20 @@ def _work(session: Session, one: float) -> float:
 def crossings(network: Network) -> tuple[LinkKey | None, ...]:
     """For each edge of the layered graph the link that a packet crosses there; None where it only comes near a server.
 
-    A packet is at a server when its work is done: what waits before it has not arrived.
+    A packet is at a server when its work is done: what waits before it has not arrived. Of a session with a chain it is
+    the step.
     """
     instance = instance_of(network)
     layered, nodes, count = instance.layered, instance.nodes, len(instance.nodes)
     at = {SERVER + server.name: server.node for server in network.servers}
     found: list[LinkKey | None] = []
     for k, tail, head in zip(layered.cast.tolist(), layered.tail.tolist(), layered.head.tolist(), strict=True):
-        here, there = (nodes[(end - int(layered.vertices[k])) % count] for end in (tail, head))
-        if here == there:
+        ends = [divmod(end - int(layered.vertices[k]), count) for end in (tail, head)]
+        here, there = (nodes[i] for _, i in ends)
+        if network.sessions[k].chain:
+            step = [place(nodes[i], stage) for stage, i in ends]
+            found.append(None if there in at else (step[0], step[1]))
+        elif here == there:
             found.append((at[here], here))
         else:
             found.append((here, there) if there not in at else None)

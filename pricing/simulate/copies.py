@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pricing.duplication import parents
+from pricing.errors import WardropError
 from pricing.network import Network, Route
 from pricing.simulate.loop import SERVER, WAIT_LINK, IntArray
 from pricing.simulate.packets import Packets, Resources
@@ -50,6 +51,11 @@ class Tree:
 def tree_of(network: Network, route: Route) -> Tree:
     """The hops of a route: of a group's tree, or of a path with the way back of its answers.
 
+    Raises
+    ------
+    WardropError
+        When its packets go through functions.
+
     Examples
     --------
     >>> from pricing.network import Link, Node, Session
@@ -62,6 +68,8 @@ def tree_of(network: Network, route: Route) -> Tree:
 Hop(resource=2, end=1, then=(), answer=False))
     """
     session = network.sessions[network.session_index[route.session]]
+    if session.chain:
+        raise WardropError(f"session {session.name}: packets through functions are not simulated; run them on packets")
     index = [network.link_index[key] for key in route.links]
     if route.statuses:
         by = parents(route)

@@ -23,7 +23,7 @@ from pricing.problem import make_allocation
 from topologies.hosts.sockets import HEADER, SERVICE_PORT
 
 DISSECTOR = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "wireshark" / "wardrop.lua"
-FIELDS = ["route", "status", "destination", "owes", "bypass", "gateway", "session", "flow", "seq", "sent"]
+FIELDS = ["route", "stage", "status", "destination", "owes", "bypass", "gateway", "session", "flow", "seq", "sent"]
 
 pytestmark = pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here; `bin/wardrop test` installs it")
 
@@ -75,6 +75,8 @@ def test_a_capture_shows_who_each_copy_is_owed_to(tmp_path: Path) -> None:
     assert len(network.send("h-S", group_packet(fabric, 20000))) == 2
     assert [node for node, packet in network.crossed if "vlan_vid" in packet] == ["N"], "the tag goes before A"
 
+    node, last = network.crossed[-1]
+    network.crossed.insert(0, (node, last | {"eth_dst": last["eth_dst"] + (2 << 42)}))  # as after two functions
     frames = [frame(packet, seq) for seq, (_, packet) in enumerate(network.crossed)]
     seen = dissected(tmp_path / "seen.pcap", frames)
     assert len(seen) == len(frames)
@@ -83,11 +85,13 @@ def test_a_capture_shows_who_each_copy_is_owed_to(tmp_path: Path) -> None:
         assert (shown["session"], shown["flow"], shown["seq"]) == ("0", "5", str(seq))
         assert "123456789" in shown["sent"]
         assert shown["bypass"] == (str(packet["vlan_vid"] & 0xFFF) if "vlan_vid" in packet else "")
+        assert shown["stage"] == (str(packet["eth_dst"] >> 42) if shown["route"] else "")
         assert (shown["gateway"] == "1") == (packet["eth_dst"] == number(GATEWAY_MAC))
     way = [(node, shown["owes"]) for (node, _), shown in zip(network.crossed[-6:], seen[-6:], strict=True)]
     assert sorted(way) == [("A", "{X,Y}"), ("N", "{Y}"), ("S", ""), ("W", "{Y}"), ("X", "{X}"), ("Y", "{Y}")]
     labelled = [shown for shown in seen if shown["route"]]
     assert {shown["route"] for shown in labelled} == {number_}
+    assert [shown["stage"] for shown in labelled][:2] == ["2", "0"]
     assert {shown["status"]: shown["destination"] for shown in labelled} == {
         "0x0001": "0",
         "0x0002": "1",

@@ -385,3 +385,26 @@ def test_quantities_survive_their_text(value: float) -> None:
 @pytest.mark.parametrize(("value", "text"), [(4e6, "4 Mbit/s"), (250e3, "250 kbit/s"), (1.5e6, "1.5 Mbit/s")])
 def test_quantities_are_shown_as_people_write_them(value: float, text: str) -> None:
     assert units.show(value, "capacity") == text
+
+
+def test_a_chain_comes_back_as_it_was_and_its_mistakes_are_told_with_the_others() -> None:
+    functions = {"half": {"servers": ["west"], "scaling": 0.5}, "more": {"servers": ["east", "west"], "work": 2}}
+    group = {"source": "A", "destinations": ["B"], "group": "239.1.1.1", "rate": "100 kbit/s"}
+    good = {**group, "chain": ["half", "more"], "size": {"law": "exponential", "low": "80 bytes"}}
+    scenario = read(changed(functions=functions, services={}, sessions={"k": good}))
+    (session,) = scenario.network.sessions
+    assert [(each.name, each.servers, each.scaling, each.work) for each in session.chain] == [
+        ("half", ("west",), 0.5, 1.0),
+        ("more", ("east", "west"), 1.0, 2.0),
+    ]
+    assert read(dump(scenario)).network == scenario.network
+    assert network_from_json(network_to_json(scenario.network)) == scenario.network
+    bad = {"half": {"servers": ["wets"], "scaling": -1}, "more": {"servers": ["east"], "scaling": 3}}
+    found = problems(changed(functions=bad, services={}, sessions={"k": {**group, "chain": ["more", "hafl"]}}))
+    for said in (
+        "functions.half.scaling: found -1; accepted: a number above 0",
+        "functions.half.servers: found 'wets', which is no server; did you mean 'west'?",
+        "sessions.k.chain: found 'hafl', which is no function; did you mean 'half'?",
+        "sessions.k.chain: found frames of 82 to 4476 bytes behind its functions; accepted: 58 to 1514 bytes",
+    ):
+        assert [line for line in found if line.startswith(said)], (said, found)

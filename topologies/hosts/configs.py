@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pricing.chains import running
 from pricing.network import LinkKey, Network
 from pricing.priority.elastic import Group
 from topologies.links import tos
@@ -69,6 +70,28 @@ def serving(network: Network, plant: Plant, folder: Path, seed: int, exports: Pa
         address = {"address": ""} if joined else {}
         add(host, [plant.hosts[host].ip], [0.0 for _ in work], {**SINK, "groups": joined, **address})
     return configs
+
+
+def processing(network: Network, folder: Path, seed: int, exports: Path | None = None) -> dict[str, Config]:
+    """Configuration of `topologies.hosts.function` by host: the servers that run functions; paths as in `serving`."""
+    running_here = running(network)
+    return {
+        server.name: {
+            "server": server.name,
+            "capacity": server.capacity,
+            "scv": server.scv,
+            "queue": server.queue,
+            "seed": seed,
+            "tasks": [
+                [(each.scaling, each.work) if server.name in each.servers else None for each in session.chain]
+                for session in network.sessions
+            ],
+            "log": str(folder / f"function-{server.name}"),
+            "load": str((exports or folder) / f"load-{server.name}.json"),
+        }
+        for server in network.servers
+        if server.name in running_here
+    }
 
 
 def showing(network: Network, plant: Plant) -> dict[str, Config]:

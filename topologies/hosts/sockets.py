@@ -43,15 +43,20 @@ def stamped_socket(
     the byte of the IP header that says a packet's class.
     """
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    if buffer:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
+    stamps(sock, buffer)
     if marked:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
     if shared:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((address, port))
     return sock
+
+
+def stamps(sock: socket.socket, buffer: int = 0) -> None:
+    """Let a socket's packets carry the kernel's stamp, and give it a receive buffer of so many bytes, its own for 0."""
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    if buffer:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
 
 
 def join(sock: socket.socket, group: str) -> None:

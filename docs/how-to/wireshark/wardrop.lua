@@ -4,7 +4,8 @@
 --
 --     02:57 : route number (16 bits) : status (16 bits)
 --
--- The status has a bit for each destination that the copy owes; 0 on a path, and as a packet enters a tree. A number
+-- Where packets go through functions, the first six bits are their stage, how many functions they have been through: 02:57
+-- is stage 0, 06:57 stage 1. The status has a bit for each destination that the copy owes; 0 on a path, and as a packet enters a tree. A number
 -- never changes its meaning, so it is the version too. On its way around a link that failed a packet has a VLAN tag, the
 -- link's place in the network from 1. A request's payload begins with session, flow, number and time, in network order.
 
@@ -13,6 +14,7 @@ local GATEWAY = "02:56:ff:ff:ff:fe"
 
 local wardrop = Proto("wardrop", "Wardrop")
 local shown = wardrop.fields
+shown.stage = ProtoField.uint8("wardrop.stage", "Functions passed")
 shown.route = ProtoField.uint16("wardrop.route", "Route number")
 shown.status = ProtoField.uint16("wardrop.status", "Status", base.HEX)
 shown.destination = ProtoField.uint8("wardrop.destination", "Owes destination")
@@ -55,8 +57,9 @@ local function request(tree)
 end
 
 local function label(tree, range, names, info)
-    local status = range(4, 2):uint()
+    local status, stage = range(4, 2):uint(), bit.rshift(range(0, 1):uint(), 2)
     tree:add(shown.route, range(2, 2))
+    tree:add(shown.stage, range(0, 1), stage)
     tree:add(shown.status, range(4, 2))
     local owes = {}
     for d = 0, 15 do
@@ -67,14 +70,14 @@ local function label(tree, range, names, info)
     end
     local text = "{" .. table.concat(owes, ",") .. "}"
     if #owes > 0 then tree:add(shown.owes, range(4, 2), text) end
-    info:append(" [route " .. range(2, 2):uint() .. (#owes > 0 and " owes " .. text or "") .. "]")
+    info:append(" [route " .. range(2, 2):uint() .. (stage > 0 and " stage " .. stage or "") .. (#owes > 0 and " owes " .. text or "") .. "]")
 end
 
 function wardrop.dissector(_, packet, root)
     local to, tag = eth_dst(), vlan()
     if not to then return end
     local range, address = to.range, tostring(to)
-    local labelled = range(0, 2):uint() == 0x0257
+    local labelled = bit.band(range(0, 2):uint(), 0x03ff) == 0x0257
     if not labelled and not (port() and port().value == REQUESTS) then return end
     local tree = root:add(wardrop)
     local session = request(tree)
