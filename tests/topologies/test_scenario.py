@@ -156,7 +156,7 @@ def test_mistakes_of_every_kind_are_all_reported_at_once() -> None:
         "servers.east.capcity: unknown key; did you mean 'capacity'?; accepted: node, capacity, scv, queue, cost",
         f"sessions.alpha.rate: found nan; accepted: {rate}",
         "colour: unknown key; accepted: name, title, provenance, currency, nodes, cables, links, servers, services, "
-        "sessions, users, classes, background, defaults, control",
+        "functions, sessions, users, classes, background, defaults, control",
         "services.web.servers: found 'west', which is no server; did you mean 'east'?; "
         "accepted: the servers of this file, east",
         f"cables[1].ends: found 'Gama', which is no node; did you mean 'Gamma'?; accepted: {nodes}",
