@@ -15,6 +15,8 @@ from controller.compile import Deals, slot_rule
 from controller.fabric import Fabric
 from controller.holdings import Held, Written, installed
 from controller.labels import REFUSED, Labels
+from controller.pipeline import SLOTS
+from controller.rules import Rule
 from controller.slots import slot_rates
 from controller.tick import State
 from pricing.network import Allocation, Route, Session
@@ -78,15 +80,17 @@ def deal_held(
     fabric: Fabric, session: Session, labels: Labels, held: Mapping[str, Held], written: Written
 ) -> tuple[int, ...]:
     """The number of each slot by the rules at a session's ingress; empty where one is missing or has no meaning."""
-    there = held.get(session.source, {})
-    own = [number for path, number in labels.numbers.items() if path.session == session.name and not path.back]
     node, meaning = session.source, fabric.session_numbers[session.name]
-    empty = [written(slot_rule(node, meaning, slot, REFUSED)[1]) for slot in range(fabric.slots)]
-    numbers = {written(slot_rule(node, meaning, 0, n)[1])[len(empty[0]) :]: n for n in [*own, REFUSED]}
-    deal: list[int | None] = []
-    for slot, match in enumerate(empty):  # a rule that does nothing is its match alone
-        told = there.get(slot_rule(node, meaning, slot, REFUSED)[1].cookie, (None, b""))[1]
-        deal.append(numbers.get(told[len(match) :]) if told.startswith(match) else None)
+    own = [number for path, number in labels.numbers.items() if path.session == session.name and not path.back]
+    told = {number: written(slot_rule(node, meaning, 0, number)[1]) for number in [*own, REFUSED]}
+    cut = len(told[REFUSED])  # a rule that does nothing is its match alone
+    numbers = {said[cut:]: number for number, said in told.items()}
+    deal: list[int | None] = [None] * fabric.slots
+    for entry, said in held.get(node, {}).values():
+        if isinstance(entry, Rule) and (entry.table, entry.match[:-1]) == (SLOTS, (("metadata", meaning), ("reg1", 0))):
+            field, slot = entry.match[-1]
+            if field == "reg2" and isinstance(slot, int) and slot < fabric.slots and said[:3] == told[REFUSED][:3]:
+                deal[slot] = numbers.get(said[cut:])
     return tuple(number for number in deal if number is not None) if None not in deal else ()
 
 

@@ -385,14 +385,19 @@ def compile_rules(fabric: Fabric, labels: Labels, deals: Deals, before: RuleSet 
 
     Notes
     -----
-    O(sessions x slots + paths x length) the first time, then O(slots) for each session whose deal changed.
+    O(sessions x slots + paths x length) the first time, then O(slots) for each session whose deal changed. A deal that
+    is the same object as before is the same deal.
     """
     old = before or {}
     found = {"standing": standing_rules(fabric), "labels": _label_rules(fabric, labels, old.get("labels"))}
+    meant = found["labels"] is old.get("labels")  # the same numbers on the same network
     for session in fabric.network.sessions:
-        name = f"slots of {session.name}"
-        source = slots_of_session(fabric, labels, session, deals[session.name])
-        found[name] = slot_rules(fabric, session, source, old.get(name))
+        name, dealt = f"slots of {session.name}", deals[session.name]
+        part = old.get(name)
+        if meant and part and isinstance(part.source, Slots) and part.source.deal is dealt:
+            found[name] = part
+        else:
+            found[name] = slot_rules(fabric, session, slots_of_session(fabric, labels, session, dealt), part)
     return found
 
 

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
-from itertools import zip_longest
+from itertools import compress, starmap, zip_longest
+from operator import is_not
 from typing import Literal
 
 from pricing.errors import RuleError
@@ -278,12 +279,12 @@ def _unlike(new: Part, old: Part) -> tuple[dict[tuple[str, int], Entry], dict[tu
     """The entries of two parts by switch and cookie, without those that stand in the same place of both."""
     ours: dict[tuple[str, int], Entry] = {}
     theirs: dict[tuple[str, int], Entry] = {}
-    for one, other in zip_longest(new.entries, old.entries):
-        if one is not other:
-            if one:
-                ours[one[0], one[1].cookie] = one[1]
-            if other:
-                theirs[other[0], other[1].cookie] = other[1]
+    pairs = list(zip_longest(new.entries, old.entries))
+    for one, other in compress(pairs, starmap(is_not, pairs)):
+        if one:
+            ours[one[0], one[1].cookie] = one[1]
+        if other:
+            theirs[other[0], other[1].cookie] = other[1]
     return ours, theirs
 
 

@@ -75,8 +75,11 @@ def deal(
     Notes
     -----
     With equal slots at most N times half the sum of |change of weight| slots move, and one more for each route.
-    O(N log N).
+    O(N log N); O(N) for a single route.
     """
+    if len(weights) == 1:
+        (number,) = weights
+        return tuple(before) if len(before) == slots and set(before) == {number} else (number,) * slots
     if rates is None or not np.any(rates > 0):
         return _deal_equal(quotas(weights, slots), before or [0] * slots)
     numbers = np.array(sorted(weights))
@@ -102,6 +105,8 @@ def heavy(weights: Mapping[int, float], dealt: Sequence[int], rates: FloatArray)
     >>> heavy({1: 0.75, 2: 0.25}, [1, 2], np.array([3.0, 1.0]))
     []
     """
+    if len(weights) == 1:
+        return []
     total, carried = sum(weights.values()), rates / rates.sum() if rates.sum() else rates
     numbers = np.array(dealt)
     off = max(abs(float(carried[numbers == number].sum()) - weight / total) for number, weight in weights.items())

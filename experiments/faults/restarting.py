@@ -20,9 +20,9 @@ FOREIGN = "table=5,priority=9,arp,actions=drop"
 def kill_controller(ground: Ground) -> Seen:
     """Kill the controller with -9, and start it again."""
     up = ground.up
-    held = rules(ground)
     moment = time.time()
     up.controller.kill()
+    held = rules(ground)  # now, not before: its last tick may have been at work
     time.sleep(ground.tick)
     kept = rules(ground)
     began = time.time()

@@ -45,7 +45,7 @@ def cheapest_routes(problem: Problem, prices: FloatArray) -> tuple[list[Route], 
     far, by = space.trees(prices)
     costs = _checked(problem, far[space.group_of, space.sinks])
     tails, resource, cut = space.steps.tails.tolist(), space.steps.resource.tolist(), problem.link_count
-    before, routes = by.tolist(), []
+    before, keys, routes = by.tolist(), list(network.link_index), []
     for session, group, origin, sink in zip(
         network.sessions, space.group_of.tolist(), space.origins.tolist(), space.sinks.tolist(), strict=True
     ):
@@ -55,7 +55,7 @@ def cheapest_routes(problem: Problem, prices: FloatArray) -> tuple[list[Route], 
             used.append(resource[step])
             node = tails[step]
         server = network.servers[used.pop(0) - cut].name if used and used[0] >= cut else ""
-        routes.append(Route(session.name, tuple(network.links[i].key for i in reversed(used)), server))
+        routes.append(Route(session.name, tuple(keys[i] for i in reversed(used)), server))
     for k in _groups(network):
         routes[k], costs[k] = cheapest_route(problem, network.sessions[k], prices)
     return routes, costs

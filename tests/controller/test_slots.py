@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from controller.hashing import slots_of
 from controller.slots import SLACK, deal, heavy, quotas
 
-deal({1: 1.0}, 16, (), np.ones(16))  # compiles, which no deadline of an example allows for
+deal({1: 0.5, 2: 0.5}, 16, (), np.ones(16))  # compiles, which no deadline of an example allows for
 
 WEIGHTS = st.dictionaries(st.integers(1, 9), st.floats(0.001, 1), min_size=1, max_size=6)
 
