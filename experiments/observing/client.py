@@ -38,6 +38,8 @@ class Client:
                 destinations=tuple(each["destinations"]),
                 rate=each["rate"],
                 size=SizeLaw("fixed", (each["frame_bits"] - FRAME_OVERHEAD_BITS) / 8),
+                group=each["group"],
+                joined=each["joined"],
             )
             for each in facts["sessions"]
         )

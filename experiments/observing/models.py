@@ -68,6 +68,8 @@ class SessionFacts(BaseModel):
     request_work: float = Field(description="mean work of a request")
     tokens: float = Field(description="that a request asks for")
     klass: int = Field(description="priority class, 1 first")
+    group: str = Field(description="address of a multicast session; empty of others")
+    joined: bool = Field(description="whether members of the group come and go")
 
 
 class PolicyFacts(Facts):
@@ -248,6 +250,8 @@ def facts_of(feed: Feed) -> NetworkFacts:
             request_work=session.work,
             tokens=session.tokens,
             klass=session.klass,
+            group=session.group,
+            joined=session.joined,
         )
         for session in network.sessions
     ]

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from observed import decided
+from observed import decided, page_of
 from rich.console import Console
 from synthetic import network, record
 
+from experiments.observing.client import Client
 from experiments.running.live import LiveView, sparkline
 from pricing.network import Network
 from topologies.scenario import elastic, load
@@ -73,9 +74,12 @@ def test_an_error_and_an_unknown_price_are_shown() -> None:
 
 
 def told(net: Network, policy: str, width: int = 100, height: int = 40) -> tuple[dict[str, Any], str]:
-    """A tick that a policy decides, and what the view makes of it."""
-    line = json.loads(decided(net, policy, 1).last().json)
-    view = LiveView(net, net.name, console(width, height))
+    """A tick that a policy decides, and what the view of one who watches makes of it."""
+    feed = decided(net, policy, 1)
+    line = json.loads(feed.last().json)
+    with page_of(feed) as url:
+        found, title = Client(url).network()
+    view = LiveView(found, title, console(width, height))
     view.update(line, policy, 0.0, 0.0)
     screen = Console(file=io.StringIO(), record=True, width=width, height=height, color_system=None)
     screen.print(view)

@@ -12,10 +12,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from observed import START, MadeUpRun, served
+from observed import START, MadeUpRun, page_of, served
 from rich.console import Console
 from synthetic import network
+from typer.testing import CliRunner
 
+import experiments.commands.watch  # noqa: F401  adds its command
+from experiments.commands.cli import app
 from experiments.observing.changes import Inbox
 from experiments.observing.client import Client
 from experiments.observing.events import Watcher
@@ -315,3 +318,20 @@ class TestWatch:
     def test_nobody_there_is_one_message(self) -> None:
         with pytest.raises(WardropError, match="no run of Wardrop answers there"):
             Client("127.0.0.1:1").network()
+
+
+def test_the_command_follows_a_run_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, shows = MadeUpRun(), LiveView.update
+    made.tick(3)
+
+    def show(view: LiveView, *tick: Any) -> None:
+        shows(view, *tick)
+        made.feed.close()
+
+    monkeypatch.setattr(LiveView, "update", show)
+    with page_of(made.feed) as url:
+        said = CliRunner().invoke(app, ["watch", url])
+    assert said.exit_code == 0
+    first, last = said.output.splitlines()
+    assert first.startswith("shortest-path: 2 s, ")
+    assert last == "the run has ended"
