@@ -208,7 +208,14 @@ def write_json(path: Path | None, data: Any) -> None:
 
 
 def _offered(network: Network) -> tuple[float, float | None]:
-    """Requests/s offered, and the work that they are over the sum of the servers' capacities."""
-    work = sum(session.packet_rate * session.work for session in network.sessions if session.kind == "anycast")
+    """Requests/s offered, and the least work that they are over the sum of the servers' capacities.
+
+    A packet goes through each function of a chain at least once.
+    """
+    tasks = {
+        session: session.work if session.kind == "anycast" else sum(function.work for function in session.chain)
+        for session in network.sessions
+    }
+    work = sum(session.packet_rate * each for session, each in tasks.items())
     capacity = sum(server.capacity for server in network.servers)
     return sum(session.packet_rate for session in network.sessions), work / capacity if capacity else None

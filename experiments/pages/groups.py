@@ -53,10 +53,7 @@ def html(report: Part) -> str:
     """The page, as a string."""
     runs = report["groups"]
     largest = max((link["load_bps"]["value"] or 0.0 for run in runs for link in run["links"]), default=0.0) or 1.0
-    maps = [
-        pictures.network_map(report["topology"], {**run, "servers": []}, "utilization", UTILIZATION_STEPS, largest)
-        for run in runs
-    ]
+    maps = [pictures.network_map(report["topology"], run, "utilization", UTILIZATION_STEPS, largest) for run in runs]
     pairs = list(zip(runs, map(Markup, maps), strict=True))
     return rendered("groups.html", report=report, runs=runs, findings=findings(report), pairs=pairs)
 
@@ -75,3 +72,5 @@ def _rows(run: Part) -> Iterator[list[Any]]:
         yield ["lost", name, "packets", end["lost"], 0.0, end["sent"], None, None]
     for link in run["links"]:
         yield row("link load", f"{link['src']}>{link['dst']}", "bit/s", link["load_bps"], link["decided_bps"], None)
+    for server in run["servers"]:
+        yield row("server load", server["name"], "work/s", server["load"], server["decided"], None)

@@ -159,7 +159,7 @@ def run(account: Account) -> dict[str, Any]:
     """One phase: its destinations, its links, its copies, its verdicts."""
     network, policy = account.network, account.log.policy
     offered = np.array([_offered(account, session) for session in network.sessions])
-    decided = problem_of(network).loads(account.allocation, offered)[: len(network.links)]
+    decided, work = np.split(problem_of(network).loads(account.allocation, offered), [len(network.links)])
     measured = account.loads.mean(axis=0)
     loads = [account.link_load(index) for index in range(len(network.links))]
     busy = np.maximum(decided, measured) >= USED * problem_of(network).capacity[: len(network.links)]
@@ -191,6 +191,17 @@ def run(account: Account) -> dict[str, Any]:
                 "price": account.price("links", index),
             }
             for index, (link, load, decided_load) in enumerate(zip(network.links, loads, decided.tolist(), strict=True))
+        ],
+        "servers": [
+            {
+                "name": server.name,
+                "capacity": server.capacity,
+                "load": (load := mean(np.array([each["servers"][j]["load"] for each in account.records]))).as_json(),
+                "decided": float(work[j]),
+                "utilization": load.value / server.capacity,
+                "price": account.price("servers", j),
+            }
+            for j, server in enumerate(network.servers)
         ],
         "copies": {
             "measured": mean(account.loads.sum(axis=1) / offered.sum()).as_json(),

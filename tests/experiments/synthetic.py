@@ -142,13 +142,13 @@ def report(ticks: int = 90) -> dict[str, Any]:
 
 
 def groups_report() -> dict[str, Any]:
-    """A result file's content of two policies on a network with a group, whose packets did what was decided."""
-    made, net = report(20), load("butterfly-group").network
+    """A result file's content of two policies on a network with a group and functions, whose packets did as decided."""
+    made, net = report(20), load("butterfly-chain").network
     runs = []
     for policy in ("edspa", "joint"):
-        nothing = Loads(np.zeros(len(net.links)), np.zeros(0), problem_of(net).rates)
+        nothing = Loads(np.zeros(len(net.links)), np.zeros(len(net.servers)), problem_of(net).rates)
         allocation = get_policy(policy).decide(net, nothing, None).allocation
-        loads = problem_of(net).loads(allocation)
+        loads, works = np.split(problem_of(net).loads(allocation), [len(net.links)])
         ends = [{"session": each.name, "destination": node} for each in net.sessions for node in each.destinations]
         counts = {"sent": 9065, "received": 9065 - (policy == "edspa"), "lost": int(policy == "edspa"), "duplicated": 0}
         copies = float(loads.sum() / problem_of(net).rates.sum())
@@ -169,6 +169,11 @@ def groups_report() -> dict[str, Any]:
                     | {"load_bps": _estimate(load, 0.01, 30), "utilization": load / link.capacity, "price": 0.004}
                     for link, load in zip(net.links, loads.tolist(), strict=True)
                 ],
+                "servers": [
+                    {"name": server.name, "capacity": server.capacity, "decided": work, "price": 0.006}
+                    | {"load": _estimate(work, 0.01, 30), "utilization": work / server.capacity}
+                    for server, work in zip(net.servers, works.tolist(), strict=True)
+                ],
                 "lost_in_extraction": 0.003,
                 "excluded_s": 1.0,
                 "failed_ticks": 0,
@@ -178,7 +183,7 @@ def groups_report() -> dict[str, Any]:
         )
     return {key: value for key, value in made.items() if key != "runs"} | {
         "scenario": net.name,
-        "command": "bin/wardrop validate butterfly-group --policy edspa,joint --out out",
+        "command": f"bin/wardrop validate {net.name} --policy edspa,joint --out out",
         "topology": schema.topology(net),
         "groups": runs,
     }
