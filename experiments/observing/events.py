@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pricing.chains import node_of
 from pricing.network import Network
 
 Record = Mapping[str, Any]
@@ -111,7 +112,7 @@ def spoken(route: str) -> str:
     'a tree over A, x, y'
     """
     if "{" in route:
-        reached = dict.fromkeys(copy.partition("{")[0].partition(">")[2] for copy in route.split())
+        reached = dict.fromkeys(node_of(copy.partition("{")[0].partition(">")[2]) for copy in route.split())
         return f"a tree over {', '.join(reached)}"
     way, _, server = route.partition("@")
     nodes = way.split(">")

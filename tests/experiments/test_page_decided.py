@@ -44,6 +44,19 @@ def test_a_groups_copies_are_shown_where_they_are_made_and_with_what_they_owe(ch
         page.close()
 
 
+def test_a_tree_through_functions_is_drawn_on_its_links_and_says_where_it_parts(chromium: Browser) -> None:
+    feed = decided(load("butterfly-chain").network, "steiner", 2)
+    ((text, _),) = json.loads(feed.last().json)["decided"]["to-both"]
+    assert "/2{" in text
+    with page_of(feed) as url:
+        page = browser.opened(chromium, url)
+        page.click("#sessions [data-session='to-both']")
+        expect(page.locator("#detail .copies li")).to_have_count(1)
+        assert page.locator("svg .routes text").count() >= 4
+        assert not page.wrong
+        page.close()
+
+
 def test_the_price_of_a_location_is_split_into_its_parts(chromium: Browser) -> None:
     network = load("us-5").network
     feed = decided(network, "market", 1)

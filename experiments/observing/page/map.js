@@ -289,8 +289,7 @@ export class NetworkMap {
     for (const [text, weight] of session ? (tick.decided[session] ?? []) : []) {
       const { links, server, copies } = route(text);
       const known = this.store.session.get(session);
-      links.forEach((link, place) => {
-        const owes = copies?.[place].owes;
+      (copies?.filter(({ link }) => link) ?? links.map((link) => ({ link }))).forEach(({ link, owes }) => {
         const kind = owes ? owes.join(",") : (server ?? "");
         const shares = carried.get(link) ?? new Map();
         const colour = owes ? hue(shade(known, owes)) : server == null ? "var(--hue0)" : hue(this.store.serverIndex.get(server));

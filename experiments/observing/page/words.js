@@ -17,15 +17,21 @@ export const share = (ratio) => {
 
 export const clock = (seconds) => new Date(seconds * 1e3).toLocaleTimeString([], { hour12: false });
 
+// A place is a node, and how many functions a packet has been through: "B", "B/1".
+export const nodeOf = (place) => place.split("/")[0];
+export const stageOf = (place) => Number(place.split("/")[1] ?? 0);
+
 // A route's text is "A>B>C@server", "here@server" or "A>B>C": its links, and its server or null. That of a tree is
-// "A>B{x,y} B>x{x} B>y{y}": a copy on each link, and the destinations that it owes.
+// "A>B{x,y} B>x{x} B>y{y}": a copy on each link, and the destinations that it owes; with places for nodes where packets
+// go through functions, which are steps on no link.
 const read = (text) => {
   if (text.includes("{")) {
     const copies = text.split(" ").map((each) => {
-      const [link, owed] = each.slice(0, -1).split("{");
-      return { link, owes: owed.split(",") };
+      const [step, owed] = each.slice(0, -1).split("{");
+      const [src, dst] = step.split(">").map(nodeOf);
+      return { step, link: src === dst ? null : `${src}>${dst}`, owes: owed.split(",") };
     });
-    return { nodes: [], server: null, links: copies.map((copy) => copy.link), copies };
+    return { nodes: [], server: null, links: copies.flatMap(({ link }) => link ?? []), copies };
   }
   const [way, server = null] = text.split("@");
   const nodes = way === "here" ? [] : way.split(">");
