@@ -83,10 +83,11 @@ def cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
         When nobody answers at the address.
     """
     import dask
+
+    # Before it is imported: that is when it reads how much to say.
+    dask.config.set({"distributed.scheduler.allowed-failures": RETRIES, "distributed.logging.distributed": "error"})
     from distributed import Client, LocalCluster
 
-    # Its own page is not asked for; on any free port it is in nobody's way.
-    dask.config.set({"distributed.scheduler.allowed-failures": RETRIES, "distributed.logging.distributed": "error"})
     if scheduler:
         try:
             client = Client(scheduler, timeout=10)
@@ -97,6 +98,7 @@ def cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
             yield client
         return
     with (
+        # Its own page is not asked for; on any free port it is in nobody's way.
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as local,
         Client(local) as client,
     ):

@@ -27,6 +27,7 @@ from topologies.assembly import Assembly
 from topologies.background import Background
 from topologies.checking import SCENARIO, content, did_you_mean, read
 from topologies.families import LIBRARY, filled, split, template, usual_names
+from topologies.loading import scaled
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def load(name_or_path: str | Path, load: float | None = None) -> Scenario:
     name_or_path : str or Path
         What contains a slash or ends in `.yaml` or `.yml` is a file. A family's name takes a number: `star(7)`.
     load : float, optional
-        Scale the servers' capacities alike, so that the work offered is this share of their sum.
+        Scale the servers alike, or the demand, so that the load is this (`topologies.loading`).
 
     Raises
     ------
@@ -107,7 +108,7 @@ def load(name_or_path: str | Path, load: float | None = None) -> Scenario:
     else:
         accepted = f"accepted: {', '.join(names())}, or the path of a file"
         raise ScenarioError(text, [f"unknown scenario{did_you_mean(text, names())}; {accepted}"])
-    return scenario if load is None else _loaded(scenario, load)
+    return scenario if load is None else replace(scenario, network=scaled(scenario.network, load))
 
 
 def parse(text: str, path: Path) -> Scenario:
@@ -292,16 +293,3 @@ class _SchemaWithoutDefaults(GenerateJsonSchema):
 
     def default_schema(self, schema: Any) -> dict[str, Any]:
         return self.generate_inner(schema["schema"])
-
-
-def _loaded(scenario: Scenario, load: float) -> Scenario:
-    """The scenario with the servers' capacities scaled to a load of their sum."""
-    network = scenario.network
-    work = sum(session.packet_rate * session.work for session in network.sessions if session.kind == "anycast")
-    if not (math.isfinite(load) and load > 0):
-        raise ScenarioError(scenario.name, [f"load: found {load}; accepted: a number above 0, such as 0.75"])
-    if not work:
-        raise ScenarioError(scenario.name, [f"load: found {load}; accepted: none, no session asks for work"])
-    scale = work / (load * sum(server.capacity for server in network.servers))
-    servers = tuple(replace(server, capacity=scale * server.capacity) for server in network.servers)
-    return replace(scenario, network=replace(network, servers=servers))

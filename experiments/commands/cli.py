@@ -51,7 +51,7 @@ PolicyOption = Annotated[
 ]
 LoadOption = Annotated[
     float | None,
-    typer.Option("--load", metavar="RHO", help="Scale the servers so that they are loaded to RHO of their sum."),
+    typer.Option("--load", metavar="RHO", help="Scale the servers to RHO of their sum, or the demand to RHO of links."),
 ]
 JsonOption = Annotated[
     Path | None,

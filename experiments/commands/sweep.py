@@ -71,7 +71,7 @@ def sweep(
         str, typer.Option("--policy", metavar="A,B", help="Policies; the optimum is swept too.")
     ] = "shortest-path,joint-distributed",
     load: Annotated[
-        str, typer.Option("--load", metavar="FROM:TO:STEP", help="Loads of the servers' sum, or a list of them.")
+        str, typer.Option("--load", metavar="FROM:TO:STEP", help="Loads of the servers, or of links, or a list.")
     ] = "0.3:0.95:0.05",
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Runs of each policy and load.")] = 5,
     on: Annotated[str, typer.Option("--on", metavar="HOW", help="packets, simulation or model.")] = "simulation",
@@ -105,7 +105,7 @@ def sweep(
     (where, policies, loads), options, _ = together(
         lambda: _checked(policy, load, seeds, on, duration, pcap),
         lambda: options_of(framework, metrics, openflow, None, wait, None, pcap),
-        lambda: scenarios.load(scenario),
+        lambda: scenarios.load(scenario, 0.5),
     )
     scaled = [(share, scenarios.load(scenario, share)) for share in loads]
     seconds = DURATIONS[where] if duration is None else duration
@@ -225,10 +225,12 @@ def _cells(results: Mapping[Cell, dict[str, Any]], folder: Path) -> list[dict[st
 
 def _says(scenario: Scenario, on: On, loads: tuple[float, ...], seeds: int, seconds: float) -> str:
     """How a sweep was run."""
+    from topologies.loading import means
+
     runs = {
         "packets": f"{seeds} run{'s' if seeds > 1 else ''} of {seconds:g} s on real packets",
         "simulation": f"{seeds} simulated run{'s' if seeds > 1 else ''} of {seconds:g} s",
         "model": "by the model of independent queues",
     }
     count = f"{len(loads)} load{'s' if len(loads) > 1 else ''}"
-    return f"{scenario.title}. {count}, {runs[on]} each; a load is the work asked for over the servers' sum."
+    return f"{scenario.title}. {count}, {runs[on]} each; a load is {means(scenario.network)}."

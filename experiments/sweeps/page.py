@@ -73,24 +73,26 @@ def table(points: Sequence[Point], on: On) -> Table:
 
 def for_terminal(points: Sequence[Point]) -> Grid:
     """The points as 80 columns have room for them: each number with its interval, state instead of a delay."""
-    grid = Grid("policy", "load", box=None, pad_edge=False, header_style="dim")
-    for head in ("mean delay, ms", "loss", "price of anarchy", "model, ms", "bad runs"):
+    grid = Grid("policy", "load", box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for head in ("mean delay,\nms", "loss", "price of\nanarchy", "model,\nms", "bad"):
         grid.add_column(head, justify="right")
     for point in points:
-        known = math.isfinite(point.delay.value)
         grid.add_row(
             point.policy,
             f"{point.load:.3g}",
-            _told(point.delay, 1e3) if known else point.state,
-            *(_told(each) if known else "-" for each in (point.loss, point.anarchy)),
+            _told(point.delay, 1e3) if math.isfinite(point.delay.value) else point.state,
+            _told(point.loss),
+            _told(point.anarchy),
             f"{1e3 * point.model_delay:.4g}" if math.isfinite(point.model_delay) else "-",
-            f"{point.bad} of {point.runs}",
+            f"{point.bad}/{point.runs}",
         )
     return grid
 
 
 def _told(number: Estimate, factor: float = 1.0) -> str:
-    """A number and its interval, with as many digits as people read."""
+    """A number and its interval, with as many digits as people read; a dash for none."""
+    if not math.isfinite(number.value):
+        return "-"
     half = f" ± {number.ci95 * factor:.2g}" if math.isfinite(number.ci95) else ""
     return f"{number.value * factor:.3g}{half}"
 

@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from experiments.cells import Result
 from experiments.commands import cli, sweep
 from experiments.result.estimate import Estimate
 from experiments.sweeps.grid import OPTIMUM, Cell, compute, grid, loads_of
-from experiments.sweeps.page import curves
+from experiments.sweeps.page import curves, for_terminal
 from experiments.sweeps.points import points
 from pricing.errors import WardropError
 from topologies.scenario import load
@@ -92,6 +94,18 @@ def test_simulated_cells_agree_with_the_model_and_repeat() -> None:
     rate = sum(session.packet_rate for session in one.network.sessions)
     assert found["requests"] == pytest.approx(400 * rate, rel=0.01)
     assert found["lost"] == 0
+
+
+def test_a_terminal_of_80_columns_has_room() -> None:
+    results = {cell(OPTIMUM): ran(0.00431254, 0.0005), cell("joint-distributed"): ran(0.0063220, 0.00137, lost=12)}
+    results[cell("shortest-path")] = {"state": "overloaded", "why": "full"}
+    screen = Console(width=80, record=True, file=StringIO())
+    screen.print(for_terminal(points(results)))
+    said = screen.export_text()
+    for expected in ("joint-distributed", "6.32 ± 1.4", "1.47 ± 0.36", "4.31 ± 0.5", "overloaded"):
+        assert expected in said
+    assert "nan" not in said
+    assert "…" not in said
 
 
 def test_seeds_make_intervals() -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controller.plant import plant_from_json
-from pricing.errors import ScenarioError
+from pricing.errors import Infeasible, ScenarioError
+from pricing.joint.feasible import least_top_utilization
+from pricing.problem import problem_of
 from pricing.written import network_from_json, network_to_json
 from topologies import units
 from topologies.plant import plan
@@ -300,6 +303,25 @@ def test_load_scales_the_servers_to_a_share_of_their_sum() -> None:
     shares = [a.capacity / b.capacity for a, b in zip(network.servers, before.servers, strict=True)]
     assert shares == pytest.approx([shares[0]] * 3)
     assert network.links == before.links
+
+
+@pytest.mark.parametrize("name", ["tandem", "diamond"])
+def test_load_scales_the_demand_where_nobody_asks_for_work(name: str) -> None:
+    """At 0.6 the fullest link is at 0.6 where routing keeps it lowest, from whatever demand the file has."""
+    network, before = load(name, load=0.6).network, load(name).network
+    problem = problem_of(network)
+    top = np.max(problem.loads(least_top_utilization(network)) / problem.capacity)
+    assert top == pytest.approx(0.6, rel=1e-6)
+    assert (network.links, network.servers) == (before.links, before.servers)
+    ratios = [a.rate / b.rate for a, b in zip(network.sessions, before.sessions, strict=True)]
+    assert ratios == pytest.approx([ratios[0]] * len(ratios))
+    with pytest.raises(Infeasible):
+        least_top_utilization(load(name, load=1.01).network)
+
+
+def test_load_means_nothing_to_groups() -> None:
+    with pytest.raises(ScenarioError, match=r"load: found 0\.5; accepted: none where there are groups"):
+        load("butterfly-group", load=0.5)
 
 
 @pytest.mark.parametrize("rho", [0.0, -1.0, float("nan"), float("inf")])
