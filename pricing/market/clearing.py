@@ -24,6 +24,7 @@ from pricing.market.flows import Flow, loads
 from pricing.market.model import Market
 from pricing.market.program import BIG, Basis, Column, Duals, Extra, Frame, Program
 from pricing.market.search import Way
+from pricing.market.start import Start, startable
 from pricing.network import LinkKey, Route
 from pricing.values import FloatArray
 
@@ -120,6 +121,9 @@ def clear(market: Market, warm: Clearing | None = None) -> Clearing:
     frame = Frame(market)
     program, first = program_of(frame)
     basis = _remember(program, market, warm)
+    if warm is None and startable(program):
+        columns, basis = Start(program).run()
+        program.add(columns)
     if not program.solve(basis):
         from pricing.market.infeasible import explain  # it clears parts of the market itself
 

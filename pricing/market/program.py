@@ -18,7 +18,7 @@ unserved (routes for nothing, `Program.least_unserved`); and what changes with o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import highspy
@@ -171,17 +171,7 @@ class Program:
     def __post_init__(self) -> None:
         self._known: set[Column] = set()
         self._real = True
-        self._lp = highspy.Highs()  # type: ignore[no-untyped-call]
-        options: dict[str, bool | int | float | str] = {
-            "output_flag": False,
-            "threads": 1,
-            "presolve": "off",
-            "solver": "simplex",
-            "simplex_strategy": 0,  # primal from a basis that new routes leave feasible, dual from any other
-        }
-        options |= {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
-        for name, value in options.items():
-            self._lp.setOptionValue(name, value)
+        self._lp = solver()
         none = np.empty(0)
         self._lp.addRows(len(self.lower), self.lower, self.upper, 0, np.empty(0, np.int32), np.empty(0, np.int32), none)
         self._add([(e.cost, e.lower, e.upper, {e.row: e.coefficient}) for e in self.extras])
@@ -218,7 +208,7 @@ class Program:
             When rounds of new routes do not come to an end.
         """
         if start is not None:
-            self._start(start)
+            self._lp.setBasis(basis(start.columns, start.rows))
         self._generate()
         if self.unserved > TOLERANCE * 100:
             self._set_costs(real=False)
@@ -258,8 +248,7 @@ class Program:
         others = sorted(set(range(len(status))) - set(basic), key=lambda i: (dear[i], i))
         kept = sorted([*basic, *others[:idle]])
         statuses = [*found.col_status[:count], *(status[i] for i in kept)]
-        basis = Basis(tuple(map(int, statuses)), tuple(map(int, found.row_status)))
-        return tuple(self.columns[i] for i in kept), basis
+        return tuple(self.columns[i] for i in kept), Basis(tuple(map(int, statuses)), tuple(map(int, found.row_status)))
 
     @property
     def duals(self) -> Duals:
@@ -269,13 +258,6 @@ class Program:
         resources = np.maximum(-raw[first:], 0.0).reshape(-1, periods) * frame.money
         assets, links = resources[: frame.assets], resources[frame.assets :]
         return Duals(raw[:first] * frame.money, assets / frame.work, links / frame.bits)
-
-    def _start(self, basis: Basis) -> None:
-        given = highspy.HighsBasis()
-        given.col_status = [highspy.HighsBasisStatus(status) for status in basis.columns]
-        given.row_status = [highspy.HighsBasisStatus(status) for status in basis.rows]
-        given.valid = True
-        self._lp.setBasis(given)
 
     def _set_costs(self, real: bool) -> None:
         """Costs as they are, or 1 for everything firm and nothing for all else."""
@@ -313,6 +295,31 @@ class Program:
                 if way is not None:
                     found.append(Column(int(which[i]), period, way))
         return found
+
+
+def solver() -> highspy.Highs:
+    """HiGHS, as programs of markets ask it."""
+    lp = highspy.Highs()  # type: ignore[no-untyped-call]
+    options: dict[str, bool | int | float | str] = {
+        "output_flag": False,
+        "threads": 1,
+        "presolve": "off",
+        "solver": "simplex",
+        "simplex_strategy": 0,  # primal from a basis that new routes leave feasible, dual from any other
+    }
+    options |= {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
+    for name, value in options.items():
+        lp.setOptionValue(name, value)
+    return lp
+
+
+def basis(columns: Iterable[int], rows: Iterable[int]) -> highspy.HighsBasis:
+    """A basis, as HiGHS takes it."""
+    given = highspy.HighsBasis()
+    given.col_status = [highspy.HighsBasisStatus(status) for status in columns]
+    given.row_status = [highspy.HighsBasisStatus(status) for status in rows]
+    given.valid = True
+    return given
 
 
 def cheapest(

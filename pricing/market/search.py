@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -88,6 +88,16 @@ class Way:
     asset: int
 
 
+class Labels(NamedTuple):
+    """What a search settled: of each label the step that was taken (-1 - the number of its end at an end), the label
+    that it led to, and its cost; and the cheapest label of each node, -1 where none came."""
+
+    step: IntArray
+    onward: IntArray
+    cost: FloatArray
+    best: IntArray
+
+
 class Searcher:
     """Finds cheapest routes in one market.
 
@@ -108,7 +118,7 @@ class Searcher:
         order = steps[np.argsort(ends[steps, 1], kind="stable")]
         self._first = np.searchsorted(ends[order, 1], np.arange(len(nodes) + 1)).astype(np.int64)
         self._tails, self._step_of = ends[order, 0].copy(), order.astype(np.int64)
-        self._runs = [
+        self.runs = [
             np.array([j for j, asset in enumerate(market.assets) if asset.runs(load.name)], dtype=np.int64)
             for load in market.workloads
         ]
@@ -159,10 +169,21 @@ class Searcher:
         """What the cheapest way of each region (R,) to a node costs, currency a token; infinite where there is none."""
         return self._labels(np.array([node]), np.zeros(1), self.step_costs(workload, tolls), limit, regions)[0]
 
+    def settled(self, workload: int, compute: FloatArray, tolls: FloatArray, limit: float, regions: IntArray) -> Labels:
+        """Labels of the search for `cheapest`, with its arguments; ends are counted as in `runs`."""
+        runs, steps = self.runs[workload], self.step_costs(workload, tolls)
+        start = self.market.workloads[workload].compute * compute[runs]
+        return self._settled(self._at[runs], start, steps, limit, regions)
+
+    def _settled(self, at: IntArray, start: FloatArray, steps: FloatArray, limit: float, regions: IntArray) -> Labels:
+        wanted = np.zeros(len(self._first) - 1, dtype=np.bool_)
+        wanted[regions] = True
+        return Labels(*_settle(self._first, self._tails, self._step_of, steps, self.latency, at, start, limit, wanted))
+
     def _search(
         self, workload: int, compute: FloatArray, steps: FloatArray, limit: float, regions: IntArray
     ) -> tuple[FloatArray, list[Way | None]]:
-        runs = self._runs[workload]
+        runs = self.runs[workload]
         costs, ways = self._labels(self._at[runs], compute[runs], steps, limit, regions)
         return costs, [None if way is None else Way(way.links, int(runs[way.asset])) for way in ways]
 
@@ -170,12 +191,8 @@ class Searcher:
         self, at: IntArray, start: FloatArray, steps: FloatArray, limit: float, regions: IntArray
     ) -> tuple[FloatArray, list[Way | None]]:
         """Cheapest ways to any of some ends at nodes `at`, each with what it costs itself; `Way.asset` counts these."""
-        wanted = np.zeros(len(self._first) - 1, dtype=np.bool_)
-        wanted[regions] = True
-        step, onward, cost, best = _settle(
-            self._first, self._tails, self._step_of, steps, self.latency, at, start, limit, wanted
-        )
-        step, onward = step.tolist(), onward.tolist()
+        found = self._settled(at, start, steps, limit, regions)
+        step, onward, cost, best = found.step.tolist(), found.onward.tolist(), found.cost, found.best
         costs = np.full(len(regions), np.inf)
         ways: list[Way | None] = []
         for r, label in enumerate(best[regions].tolist()):

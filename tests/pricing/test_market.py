@@ -10,6 +10,7 @@ import pytest
 from small_markets import drawn, firm, two_nodes
 
 from pricing.errors import Infeasible, MarketError
+from pricing.market import start
 from pricing.market.bidding import Offer, best_bid, best_responses, bid, offered
 from pricing.market.certificate import certify
 from pricing.market.clearing import Clearing, clear
@@ -19,6 +20,7 @@ from pricing.market.model import Asset, Demand, Market, Step, Workload, scaled, 
 from pricing.market.prices import price_components, prices_everywhere, settle, worth_of_compute
 from pricing.market.program import Duals
 from pricing.market.reference import reference
+from pricing.market.start import Start
 from pricing.network import Link, Node
 
 
@@ -95,6 +97,42 @@ def test_any_clearing_obeys_its_theorems(seed: int) -> None:
     assert all(route.rate > 0 for route in found.flows)
     cost, _ = reference(market)
     assert found.cost == pytest.approx(cost, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("firmly", [False, True])
+def test_a_start_changes_no_answer(seed: int, firmly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where demand is shed at a price, where it must be served, and where it cannot be."""
+    market = firm(drawn(seed)) if firmly else drawn(seed)
+    if firmly and seed % 2:
+        market = scaled(market, 0.4 * market.capacity / market.work)
+    try:
+        cost = clear(market).cost
+    except Infeasible:
+        cost = math.inf
+    begun = []
+    monkeypatch.setattr(start, "LARGE", 1)
+    monkeypatch.setattr(Start, "run", lambda self, run=Start.run: begun.append(self) or run(self))
+    if math.isinf(cost):
+        with pytest.raises(Infeasible):
+            clear(market)
+    else:
+        found = clear(market)
+        proof = found.certificate
+        assert found.cost == pytest.approx(cost, rel=1e-12)
+        assert max(abs(proof.gap), proof.primal_residual, proof.dual_residual, proof.complementarity) < 1e-9
+    assert begun
+
+
+def test_a_start_ends_at_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole program finds nothing left to do: it is solved once, and its search is the proof."""
+    market = drawn(1, nodes=30, loads=4)
+    before = clear(market)
+    monkeypatch.setattr(start, "LARGE", 1)
+    found = clear(market)
+    assert found.rounds == 1 < before.rounds
+    assert found.cost == pytest.approx(before.cost, rel=1e-12)
+    assert clear(scaled(market, 1.01), found).cost == pytest.approx(clear(scaled(market, 1.01)).cost, rel=1e-12)
 
 
 def test_a_wrong_answer_does_not_pass_its_certificate() -> None:
