@@ -77,5 +77,5 @@ def large(nodes: int) -> Row:
 
     ours, found = timed("routes on demand", run, lambda f: f.certificate.gap, 1, False)
     facts: dict[str, float] = {"rounds": found.rounds, "flows": len(found.flows), "full links": len(found.saturated())}
-    note = "500 nodes in under 10 s is wanted and not met: the simplex method takes minutes there"
+    note = "500 nodes in under 10 s are wanted; `pricing.market.start` says how"
     return Row(f"market {nodes} x 20", _size(market), ours, measure=MEASURE, note=note, facts=facts)
