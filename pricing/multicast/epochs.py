@@ -3,7 +3,8 @@
 No switch shows a queue for each destination set, and none could be asked in a packet's time. So the queues are virtual,
 here in the controller: at each tick they are fed with the rates that sessions were measured to offer, run `SLOTS` slots
 on the network as it is, and what they moved, averaged, becomes weighted duplication trees (`pricing.multicast.extract`)
-for the packets of the next epoch. The queues go on from tick to tick; they begin anew when the network is another.
+for the packets of the next epoch, with shares that overload no link (`pricing.multicast.relief`). The queues go on from
+tick to tick; they begin anew when the network is another.
 Unicast and anycast sessions are carried beside groups and without them: with one destination a tree is a path, and a
 server's queue is one more on the way to it (`pricing.multicast.virtual`).
 
@@ -23,6 +24,7 @@ import numpy as np
 from pricing.multicast.backpressure import Backpressure, Queues, dcnc, egdcnc, gdcnc, gdcnc_r
 from pricing.multicast.extract import LEAST, extract
 from pricing.multicast.instance import Instance
+from pricing.multicast.relief import relieved
 from pricing.multicast.simulate import Setting, orders
 from pricing.multicast.status import Distance
 from pricing.multicast.universal import HOP
@@ -87,7 +89,8 @@ class Epochs:
                 routes |= found.trees
                 lost[session.name] = found.lost
         prices = problem_of(network).prices(joined(loads))
-        return Decision(prices, make_allocation(*completed(network, routes)), now, lost)
+        shares = relieved(network, routes, rates)
+        return Decision(prices, make_allocation(*completed(network, shares)), now, lost)
 
     def _begun(self, network: Network, rates: FloatArray) -> Epoch:
         instance = instance_of(network)

@@ -10,6 +10,8 @@ import pytest
 from pricing.duplication import faults
 from pricing.errors import WardropError
 from pricing.multicast.extract import extract
+from pricing.multicast.relief import relieved
+from pricing.multicast.virtual import HEADROOM
 from pricing.network import FRAME_OVERHEAD_BITS, Link, Network, Node, Route, Server, Session, SizeLaw
 from pricing.policy import get_policy
 from pricing.problem import problem_of
@@ -172,3 +174,26 @@ def test_a_priced_tree_leaves_a_loaded_link_and_then_stays() -> None:
     assert len(set(trees)) == 1
     load = problem_of(net).loads(decisions[-1].allocation)
     assert load[net.link_index["A", "X"]] in (pytest.approx(3e5), pytest.approx(7e5)), "they do not share it"
+
+
+def test_what_overloads_no_link_is_left_as_it_is_and_what_does_is_moved_no_more_than_needed() -> None:
+    net = butterfly(replace(GROUP, rate=1.86e6))
+    last = ticks("gdcnc", net)[-1].allocation.splits["k"]
+    shares, rates = dict(last), problem_of(net).rates
+    assert relieved(net, shares, rates / 2) == shares
+    first, *rest = sorted(shares, key=lambda route: -shares[route])
+    skewed = {first: shares[first] + 0.1} | {route: shares[route] * (1 - 0.1 / (1 - shares[first])) for route in rest}
+    assert problem_of(net).loads_of(skewed).max() > HEADROOM * 1e6
+    moved = relieved(net, skewed, rates)
+    assert sum(moved.values()) == pytest.approx(1)
+    assert problem_of(net).loads_of(moved).max() <= HEADROOM * 1e6 * (1 + 1e-5)
+    assert sum(max(share - skewed[route], 0) for route, share in moved.items()) <= 0.15
+    short = replace(net, links=tuple(replace(link, queue=100) for link in net.links))
+    assert problem_of(net).loads_of(relieved(short, skewed, rates)).max() == pytest.approx(0.001**0.01 * 1e6, rel=1e-4)
+
+
+def test_beyond_what_the_trees_carry_the_fullest_link_is_as_little_over_as_can_be() -> None:
+    net = butterfly(replace(GROUP, rate=3e6))
+    shares = dict(ticks("gdcnc", butterfly(replace(GROUP, rate=1.86e6)))[-1].allocation.splits["k"])
+    full = problem_of(net).loads_of(relieved(net, shares, problem_of(net).rates)).max()
+    assert 1.5e6 <= full * (1 + 1e-9) <= problem_of(net).loads_of(shares).max() * (1 + 1e-9)
