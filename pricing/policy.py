@@ -68,7 +68,8 @@ def _backpressure(name: str, summary: str) -> Policy:
 
 def _publishing(regime: str, summary: str) -> Policy:
     decide = _imported("pricing.priority.publish", "decide_published")
-    return Policy(regime, summary, lambda *arguments: decide(regime, *arguments), raw=True)
+    resume = _imported("pricing.priority.publish", "resume_published") if regime == "joint-priority" else _afresh
+    return Policy(regime, summary, lambda *arguments: decide(regime, *arguments), resume, raw=True)
 
 
 _SHORTEST = _imported("pricing.shortest", "decide_shortest")

@@ -27,7 +27,7 @@ import numpy as np
 from pricing.network import Allocation, Network
 from pricing.priority.economy import Economy, Program, Service, machines_of, program_of
 from pricing.priority.published import Published
-from pricing.priority.routed import routed
+from pricing.priority.routed import rerouted, routed
 from pricing.priority.state import rental_prices
 from pricing.priority.tatonnement import NEAR_CAPACITY
 from pricing.priority.values import Quadratic
@@ -130,15 +130,25 @@ def decide_published(regime: Regime, network: Network, loads: Loads, state: Any)
     """The policy of a regime: the routes that it takes, and what is published in the decision's state."""
     before = state if isinstance(state, Published) else None
     rates = loads.offered / np.array([session.frame_bits for session in network.sessions])
-    allocation = _routes(network, before) if regime == "joint-priority" else shortest_path(network)
+    allocation = _routes(network, loads, rates, before) if regime == "joint-priority" else shortest_path(network)
     found = published(network, allocation, rates, before, regime)
     return Decision(problem_of(network).prices(joined(loads)), allocation, found)
 
 
-def _routes(network: Network, before: Published | None) -> Allocation:
-    """Routes by class: at first those of the nominal rates, then as smoothed arrivals want them, now and again."""
+def _routes(network: Network, loads: Loads, rates: FloatArray, before: Published | None) -> Allocation:
+    """Routes by class: at first those of the nominal rates, then as smoothed arrivals want them, now and again.
+
+    A network that runs already, under another policy, gets the first step from the shortest routes.
+    """
     if before is None or before.sessions != tuple(session.name for session in network.sessions):
-        return routed(network, np.array([session.packet_rate for session in network.sessions])).allocation
+        if loads.links.any():
+            return rerouted(network, rates, shortest_path(network))
+        return routed(network, np.array([session.packet_rate for session in network.sessions]), starts=0).allocation
     if not before.ticks or before.ticks % REROUTE:
         return before.allocation
-    return routed(network, before.rates, before.allocation, starts=0).allocation
+    return rerouted(network, before.rates, before.allocation)
+
+
+def resume_published(network: Network, allocation: Allocation, _offered: FloatArray) -> Published:
+    """What goes on from routes that are in force, such as what a failure left: arrivals are counted anew."""
+    return published(network, allocation, np.zeros(len(network.sessions)), None, "joint-priority")

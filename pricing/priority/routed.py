@@ -12,11 +12,14 @@ A session that has to be served is a service with a firm value: a narrow parabol
 is what is asked for (multipliers of M. Hestenes, 1969); `pricing.priority.solve` does the rest. Routes that are not
 considered yet but cheaper at the prices found are added until there is none: the **certificate** is the part of all
 that is paid that cheapest routes would save, over every route of the network.
+
+A network that runs has no time for a search: `rerouted` takes a few of the same steps from the routes in force, and the
+next decision goes on from where they led.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -53,6 +56,9 @@ NEGLIGIBLE = 1e-6
 
 DUST = 1e-9
 """Shares below this are none."""
+
+STEPS = 4
+"""Newton's steps of one decision on a network that runs (ours)."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +123,7 @@ def routed(network: Network, rates: FloatArray, start: Allocation | None = None,
     Newton's steps of O((routes considered)^3).
     """
     asking, begin = _asking(network, rates), start or shortest_path(network)
-    considered: Considered = {}
-    for session, _ in asking:
-        before = (route for route, _ in begin.splits[session.name])
-        considered[session.name] = list(dict.fromkeys((*nearest_routes(network, session, NEAREST), *before)))
+    considered = _considered(network, asking, begin)
     asked, shares = np.array([rate for _, rate in asking]), dict(begin)
     while True:
         economy = _economy(network, asking, considered)
@@ -135,10 +138,48 @@ def routed(network: Network, rates: FloatArray, start: Allocation | None = None,
         for name, route in fresh.items():
             considered[name].append(route)
         starts = 0
-    allocation = make_allocation(list(shares), list(shares.values()))
-    idle = {name: split for name, split in begin.splits.items() if name not in considered}
-    allocation = Allocation(dict(sorted({**allocation.splits, **idle}.items())))
+    allocation = _completed(shares, begin, considered)
     return Routed(allocation, certify_classes(network, allocation, rates), is_top(state), costs)
+
+
+def rerouted(network: Network, rates: FloatArray, before: Allocation) -> Allocation:
+    """Routes of less delay cost than those before: the live form of `routed`, in `STEPS` steps.
+
+    It gives up other starts, so it stays at the minimum that it is near; the last digits, which the next decision
+    brings; and the certificate. Each session considers one route more, the one that is cheapest now.
+
+    Parameters
+    ----------
+    rates : array of shape (K,)
+        Requests/s of each session; those without any keep their routes.
+    before : Allocation
+        In force.
+
+    Raises
+    ------
+    WardropError
+        When a session is multicast.
+    """
+    asking = _asking(network, rates)
+    if not asking:
+        return before
+    considered, shares = _considered(network, asking, before), dict(before)
+    asked = np.array([rate for _, rate in asking])
+
+    def point() -> tuple[list[Route], State]:
+        economy = _economy(network, asking, considered)
+        routes = [route for session, _ in asking for route in considered[session.name]]
+        x = np.array([shares.get(route, 0.0) for route in routes]) * asked[economy.owner]
+        return routes, State(economy, x * min(1.0, 0.99 / float(economy.load(x).max())))
+
+    routes, state = point()
+    if fresh := _cheaper(network, asking, considered, state):
+        for name, route in fresh.items():
+            considered[name].append(route)
+        routes, state = point()
+    state = State(state.economy, ascend(state.economy, state.x, STEPS))
+    parts = (state.x / state.totals[state.economy.owner]).tolist()
+    return _completed({r: part for r, part in zip(routes, parts, strict=True) if part > DUST}, before, considered)
 
 
 def certify_classes(network: Network, allocation: Allocation, rates: FloatArray) -> ClassCertificate:
@@ -166,6 +207,25 @@ def certify_classes(network: Network, allocation: Allocation, rates: FloatArray)
     least = np.array([_cheapest(network, session, state)[0] for session, _ in asking])
     above = np.maximum(state.costs - least[economy.owner], 0.0)
     return ClassCertificate(_cost(state), float(x @ above) / float(x @ state.costs), float(above.max()))
+
+
+def _considered(network: Network, asking: Sequence[tuple[Session, float]], begin: Allocation) -> Considered:
+    """The nearest routes of each session, and those that it has."""
+    return {
+        session.name: list(
+            dict.fromkeys(
+                (*nearest_routes(network, session, NEAREST), *(route for route, _ in begin.splits[session.name]))
+            )
+        )
+        for session, _ in asking
+    }
+
+
+def _completed(shares: Mapping[Route, float], begin: Allocation, considered: Considered) -> Allocation:
+    """The allocation of these shares; sessions that ask for nothing keep what they have."""
+    found = make_allocation(list(shares), list(shares.values()))
+    idle = {name: split for name, split in begin.splits.items() if name not in considered}
+    return Allocation(dict(sorted({**found.splits, **idle}.items())))
 
 
 def _asking(network: Network, rates: FloatArray) -> list[tuple[Session, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from pricing.joint.optimum import optimum
 from pricing.network import Link, Network, Node, Route, Server, Session, SizeLaw
 from pricing.policy import POLICIES
 from pricing.priority.economy import Economy, Machine, Program, Service, Visit
-from pricing.priority.routed import certify_classes, routed
+from pricing.priority.routed import certify_classes, rerouted, routed
 from pricing.priority.sizes import Size
 from pricing.priority.values import Quadratic
 from pricing.problem import make_allocation
@@ -122,3 +123,24 @@ def test_as_a_policy_it_routes_by_class_and_publishes_prices_of_these_routes() -
     assert first > second > 0, "the first class pays for those it overtakes"
     again = POLICIES["joint-priority"].decide(network, loads, decision.state)
     assert again.allocation == decision.allocation
+
+
+def test_decisions_on_a_running_network_lead_to_where_the_search_does() -> None:
+    network = two_ways()
+    rates, allocation = rates_of(network), shortest_path(network)
+    costs = [certify_classes(network, allocation, rates).cost]
+    for _ in range(5):
+        allocation = rerouted(network, rates, allocation)
+        costs.append(certify_classes(network, allocation, rates).cost)
+    assert all(after <= before * (1 + 1e-9) for before, after in pairwise(costs))
+    assert costs[-1] == pytest.approx(routed(network, rates, starts=0).certificate.cost, rel=1e-4)
+    assert rerouted(network, np.zeros(len(rates)), allocation) == allocation
+
+
+def test_after_a_failure_it_goes_on_from_what_is_left() -> None:
+    network, policy = two_ways(), POLICIES["joint-priority"]
+    left = shortest_path(network)
+    memory = policy.resume(network, left, rates_of(network))
+    assert (
+        policy.decide(network, Loads(np.zeros(len(network.links)), np.zeros(0), np.zeros(2)), memory).allocation == left
+    )
