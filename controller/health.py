@@ -1,10 +1,10 @@
 """What does not work, told from the ports of switches and from servers that do not answer.
 
 A link is down when a port at either of its ends is. A server is down when its port is, or when it has been silent: it
-was sent requests that want answers and has said next to nothing for `SILENCE_S`; nothing at all is too much to ask,
-because the host of a dead process says by ICMP that nobody is there, once a second to each who asks. It is back when it
-says something: a server that starts greets its network, and any frame will do. A greeting that was none costs one more
-silence.
+was sent requests that want answers, or packets for its functions, and has said next to nothing for `SILENCE_S`; nothing
+at all is too much to ask, because the host of a dead process says by ICMP that nobody is there, once a second to each
+who asks. It is back when it says something: a server that starts greets its network, and any frame will do. A greeting
+that was none costs one more silence.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from controller.fabric import Fabric
 from controller.measure import Meter
 from controller.membership import absent
+from pricing.chains import running
 from pricing.outage import Outage
 
 Port = tuple[str, int]
@@ -50,6 +51,8 @@ def silences(fabric: Fabric, before: Mapping[str, Silence], meter: Meter, dead: 
     for session in fabric.network.sessions:
         for end in fabric.plant.ends(session):
             wants.setdefault(end, set()).add(session.response_bits > 0)
+    for name in running(fabric.network):
+        wants[name] = {True}  # what comes out of a function is as good as an answer
     for server in fabric.network.servers:
         host = fabric.plant.hosts[server.name]
         said, asked = (meter.rates.get((way, host.node, host.port)) for way in ("in", "out"))

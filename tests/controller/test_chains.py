@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import small_fabrics as small
 from fake_switch import Arrival, FakeNetwork, Packet, number
 from test_duplicate import BUTTERFLY, GROUP, group_network, group_packet, rules_of
 
+from controller import health
 from controller.compile import compile_rules
 from controller.fabric import Fabric
 from controller.labels import Labels, label
@@ -218,3 +220,17 @@ def test_every_problem_of_a_chain_is_told_at_once() -> None:
         "function g: no server runs it",
     ):
         assert said in str(caught.value), said
+
+
+def test_a_function_that_is_given_packets_and_says_nothing_is_down_until_it_greets() -> None:
+    fabric = small.fabric(chained(2.0))
+    host = fabric.plant.hosts["after"]
+    silences: Mapping[str, health.Silence] = {}
+    down = []
+    for second, (said, asked) in enumerate([(100, 100), (0, 100), (0, 100), (0, 0), (1, 0), (100, 100)]):
+        keys = {("in", host.node, host.port): said, ("out", host.node, host.port): asked}
+        before = read(EMPTY, {key: Count(0, 0, second - 1.0) for key in keys})
+        meter = read(before, {key: Count(n, 100 * n, float(second)) for key, n in keys.items()})
+        silences = health.silences(fabric, silences, meter, frozenset())
+        down.append("after" in health.outage(fabric, frozenset(), silences).servers)
+    assert down == [False, True, True, True, False, False]
