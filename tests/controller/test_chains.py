@@ -19,6 +19,7 @@ from controller.labels import Labels, label
 from controller.measure import EMPTY, Count, Reader, read, rule_key, tasks_of
 from controller.openflow import phases
 from controller.rules import Rule, diff, placed
+from experiments.result.groups import bound
 from pricing.chains import end_of, graph_of, place, sizes, steps_of
 from pricing.duplication import faults, made_at, tree_route
 from pricing.errors import TopologyError
@@ -28,6 +29,7 @@ from pricing.outage import Outage, remains
 from pricing.policy import get_policy, nominal_loads
 from pricing.problem import evaluate, make_allocation, problem_of
 from pricing.values import Loads
+from topologies.scenario import load
 
 
 def chained(scaling: float, rate: float = 3e5) -> Network:
@@ -234,3 +236,15 @@ def test_a_function_that_is_given_packets_and_says_nothing_is_down_until_it_gree
         silences = health.silences(fabric, silences, meter, frozenset())
         down.append("after" in health.outage(fabric, frozenset(), silences).servers)
     assert down == [False, True, True, True, False, False]
+
+
+def test_the_butterfly_with_a_chain_is_what_its_header_says() -> None:
+    net = load("butterfly-chain").network
+    (session,) = net.sessions
+    largest = {name: bound(net, name) * session.rate / 1e6 for name in ("gdcnc", "dcnc", "edspa")}
+    assert largest == pytest.approx({"gdcnc": 2.0, "dcnc": 1.0, "edspa": 0.6517}, rel=1e-3)
+    nothing = Loads(np.zeros(len(net.links)), np.zeros(len(net.servers)), problem_of(net).rates)
+    one_tree = get_policy("steiner").decide(net, nothing, None).allocation
+    assert (problem_of(net).loads(one_tree) < problem_of(net).capacity).all(), (
+        "one tree carries it, if it is chosen well"
+    )
