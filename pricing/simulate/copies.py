@@ -69,7 +69,9 @@ Hop(resource=2, end=1, then=(), answer=False))
     """
     session = network.sessions[network.session_index[route.session]]
     if session.chain:
-        raise WardropError(f"session {session.name}: packets through functions are not simulated; run them on packets")
+        raise WardropError(
+            f"session {session.name}: functions are not simulated; `--on slots` and `--on packets` carry it"
+        )
     index = [network.link_index[key] for key in route.links]
     if route.statuses:
         by = parents(route)

@@ -22,12 +22,13 @@ from controller.rules import Rule, diff, placed
 from experiments.result.groups import bound
 from pricing.chains import end_of, graph_of, place, sizes, steps_of
 from pricing.duplication import faults, made_at, tree_route
-from pricing.errors import TopologyError
+from pricing.errors import TopologyError, WardropError
 from pricing.frames import group_mac
 from pricing.network import Function, Link, Network, Node, Route, Server, Session, SizeLaw
 from pricing.outage import Outage, remains
 from pricing.policy import get_policy, nominal_loads
 from pricing.problem import evaluate, make_allocation, problem_of
+from pricing.simulate.copies import tree_of
 from pricing.values import Loads
 from topologies.scenario import load
 
