@@ -249,3 +249,5 @@ def test_the_butterfly_with_a_chain_is_what_its_header_says() -> None:
     assert (problem_of(net).loads(one_tree) < problem_of(net).capacity).all(), (
         "one tree carries it, if it is chosen well"
     )
+    with pytest.raises(WardropError, match="functions are not simulated"):
+        tree_of(net, one_tree.splits["to-both"][0][0])
