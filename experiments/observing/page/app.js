@@ -91,15 +91,15 @@ function head(tick) {
   const facts = [
     [phase, ""],
     [rate.toLocaleString("en", { maximumFractionDigits: 0 }), "packets/s"],
-    [ms(tick.objective), "mean delay by the model"],
-    [ms(tick.optimum), "the least it could be"],
-    [share(tick.gap), "above the optimum"],
-  ];
+    [tick.objective, "mean delay by the model", ms],
+    [tick.optimum, "the least it could be", ms],
+    [tick.gap, "above the optimum", share],
+  ].filter(([value]) => value != null);
   byId("facts").replaceChildren(
-    ...facts.map(([value, words]) => {
+    ...facts.map(([value, words, said = String]) => {
       const fact = document.createElement("span");
       const strong = document.createElement("b");
-      strong.textContent = value;
+      strong.textContent = said(value);
       fact.append(strong, ` ${words}`);
       return fact;
     }),

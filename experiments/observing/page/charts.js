@@ -5,6 +5,7 @@ import { HUES, share } from "./words.js";
 
 const HEIGHT = 96;
 const LOWEST_GAP = 1e-4;
+const BUSIEST = 4; // links that are drawn where there is no server
 
 export class Charts {
   constructor(store, goTo) {
@@ -16,14 +17,14 @@ export class Charts {
     new ResizeObserver(() => this.resize()).observe(document.querySelector(".charts"));
   }
 
-  // Build the charts of what is selected: a link, a server, or all servers (dearest links where there is none).
+  // Build the charts of what is selected: a link, a server, or all servers; the busiest links where there is none.
   build() {
     const css = getComputedStyle(document.documentElement);
     const paint = (name) => css.getPropertyValue(`--${name}`).trim();
     this.charts.forEach((chart) => chart.destroy());
-    const lines = this.lines();
+    const lines = (this.drawn = this.lines());
     const names = lines.map((line) => line.name);
-    const only = lines.length === 1 ? ` of ${names[0]}` : lines.length ? " of the servers" : "";
+    const only = lines.length === 1 ? ` of ${names[0]}` : lines[0]?.rows === "servers" ? " of the servers" : " of the busiest links";
     document.getElementById("price-of").textContent = `Price${only}, ms`;
     document.getElementById("load-of").textContent = `Utilization${only}`;
     const strokes = lines.map((line) => paint(`hue${line.hue % HUES}`));
@@ -67,6 +68,11 @@ export class Charts {
     const { store, subject } = this;
     if (subject?.kind === "link") return [{ name: subject.key.replace(">", "→"), rows: "links", index: store.linkIndex.get(subject.key), hue: 0 }];
     const servers = store.network.servers.map((server, index) => ({ name: server.name, rows: "servers", index, hue: index }));
+    if (!servers.length) {
+      const used = store.ticks.at(-1).links.map((state, index) => [state.utilization, index]);
+      const busiest = used.sort((one, other) => other[0] - one[0]).slice(0, BUSIEST);
+      return busiest.map(([, index], hue) => ({ name: `${store.network.links[index].src}→${store.network.links[index].dst}`, rows: "links", index, hue }));
+    }
     return subject?.kind === "server" ? servers.filter((server) => server.name === subject.key) : servers;
   }
 
@@ -82,8 +88,8 @@ export class Charts {
     const x = ticks.map((tick) => tick.time);
     const column = (line, field, factor) => ticks.map((tick) => (tick[line.rows][line.index][field] ?? null) && tick[line.rows][line.index][field] * factor);
     const [price, load, gap] = this.charts;
-    price.setData([x, ...this.lines().map((line) => column(line, "price", 1e3).map((value) => value || null))]);
-    load.setData([x, ...this.lines().map((line) => column(line, "utilization", 1))]);
+    price.setData([x, ...this.drawn.map((line) => column(line, "price", 1e3).map((value) => value || null))]);
+    load.setData([x, ...this.drawn.map((line) => column(line, "utilization", 1))]);
     gap.setData([x, ticks.map((tick) => (tick.gap == null ? null : Math.max(tick.gap, LOWEST_GAP)))]);
   }
 

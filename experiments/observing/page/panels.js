@@ -59,6 +59,7 @@ export class Panels {
   }
 
   servers(tick, selected) {
+    document.querySelector("h2:has(+ #servers)").hidden = !tick.servers.length;
     const items = this.store.network.servers.map((server, index) => ({ key: server.name, server, index, state: tick.servers[index] }));
     const make = () => [element("span", "swatch"), element("span", "what"), bar(), element("span", "number"), element("span", "number")];
     this.rows("servers", items, "server", selected, make, ([swatch, what, meter, used, price], { server, index, state }) => {
