@@ -170,9 +170,14 @@ def _loads(account: Account) -> dict[str, Any]:
 
 
 def _splits(account: Account) -> dict[str, Any]:
-    """The route whose realised share is farthest from the decided one, in terms of what is accepted."""
+    """The route whose realised share is farthest from the decided one, in terms of what is accepted.
+
+    Who sent nothing in the time measured split nothing.
+    """
     found = []
-    for session in account.network.sessions:
+    for session, figures in zip(account.network.sessions, account.measured.sessions, strict=True):
+        if not figures.sent:
+            continue
         decided, realised = account.decided.get(session.name, {}), account.realised.get(session.name, {})
         for route in sorted(decided.keys() | realised.keys()):
             want, share = decided.get(route, 0.0), realised.get(route, 0.0)

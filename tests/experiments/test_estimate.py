@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from experiments.result.estimate import (
     slope,
     verdict,
 )
+from experiments.result.verdicts import _splits
 from pricing.simulate.packets import lindley
 
 
@@ -149,3 +151,15 @@ def test_ratio_and_json():
     assert ratio(Estimate(1.0, 0.1, 9), Estimate(0.0, 0.2, 8)).ci95 == math.inf
     assert Estimate(math.nan, math.inf, 0).as_json() == {"value": None, "ci95": None, "n": 0}
     assert Estimate(1.0, 0.5, 2).as_json() == {"value": 1.0, "ci95": 0.5, "n": 2}
+
+
+def test_who_sent_nothing_split_nothing():
+    sessions = [SimpleNamespace(name=name, flows=400) for name in ("idle", "busy")]
+    account = SimpleNamespace(
+        network=SimpleNamespace(sessions=sessions),
+        measured=SimpleNamespace(sessions=[SimpleNamespace(sent=0), SimpleNamespace(sent=9)]),
+        decided={"idle": {"r": 1.0}, "busy": {"r": 0.5, "s": 0.5}},
+        realised={"idle": {"s": 1.0}, "busy": {"r": 0.52, "s": 0.48}},
+    )
+    found = _splits(account)
+    assert (found["verdict"], found["note"].split(",")[0]) == ("met", "busy: s")
