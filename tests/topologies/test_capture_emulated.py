@@ -53,6 +53,8 @@ def test_hosts_and_ingress_links_are_captured(tmp_path: Path, monkeypatch: pytes
     labelled = [frame for frame in frames(Path(busy.file)) if frame[:2] == b"\x02\x57"]
     assert len(labelled) > 200
     for each in files.values():
+        read = subprocess.run(["tcpdump", "-n", "-r", each.file, "-c", "9"], capture_output=True, text=True, check=True)
+        assert len(read.stdout.splitlines()) == min(9, each.packets)
         assert len(frames(Path(each.file))) == each.packets
         assert all(len(frame) <= capture.SNAP for frame in frames(Path(each.file)))
     assert files["host h-Left"].packets > 0
