@@ -53,6 +53,7 @@ def _settle(
         heapq.heappush(heap, (start[a], 0.0, np.int64(count)))
         count += 1
     endless = np.isinf(limit)
+    cheapest = np.full(nodes, np.inf)  # of the labels made so far; without a limit dearer ones lead nowhere
     while missing > 0:
         here, late, label = heapq.heappop(heap)
         if label < 0:
@@ -67,8 +68,9 @@ def _settle(
         for slot in range(first[node], first[node + 1]):
             step, tail = step_of[slot], tails[slot]
             later = late + latency[step]
-            if later > limit or later >= least[tail]:
+            if later > limit or later >= least[tail] or (endless and here + cost[step] > cheapest[tail]):
                 continue
+            cheapest[tail] = min(cheapest[tail], here + cost[step])
             if count == room:
                 room *= 2
                 label_node, label_step = np.append(label_node, label_node), np.append(label_step, label_step)

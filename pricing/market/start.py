@@ -35,7 +35,7 @@ from pricing.values import FloatArray
 LARGE = 1_000
 """Demands from which a start is worth its time (ours)."""
 
-STEPS, SPREAD, APART = 120, 15, 7
+STEPS, SPREAD, APART = 150, 15, 8
 """Searches of the ascent, and from how many of the last, so far apart, routes are taken (ours)."""
 
 FIRST = 0.05
