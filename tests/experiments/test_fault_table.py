@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from typer.testing import CliRunner
 
 import experiments.__main__  # noqa: F401  adds every command
@@ -74,7 +75,7 @@ def test_the_file_and_the_page_have_every_row() -> None:
     page = html(made, found)
     assert "1 of 2 passed" in page
     assert "3 ✗" in page
-    assert all(words in page for words in ("python 3.11.2", "no netem", "Not passed: hitless", made["command"]))
+    assert all(words in page for words in ("python 3.11.2", "no netem", "Not passed: hitless", escape(made["command"])))
     show(found)
     assert [number(value) for value in (None, 1200, 0.0123, 5.0)] == ["never", "1,200", "0.0123", "5.0"]
 
