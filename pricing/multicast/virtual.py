@@ -89,13 +89,6 @@ def _cast(session: Session, one: float, at: Mapping[str, str]) -> Cast:
     return Cast(session.name, session.source, (any_server,), session.rate / one, (work,))
 
 
-def _function(session: Session, one: float, stage: int, at: Mapping[str, str]) -> Function:
-    """A function as the virtual network has it; work is a packet's, whatever size frames have grown to."""
-    function = session.chain[stage]
-    work = one * function.work / session.frame_bits / sizes(session)[stage]
-    return Function(function.scaling, work, tuple(at[name] for name in function.servers))
-
-
 def _work(session: Session, one: float) -> float:
     """Work of a packet of the virtual network."""
     return one * session.work / session.frame_bits

@@ -18,10 +18,8 @@ end, on SIGTERM, `LOG.json` is written.
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import select
-import signal
 import socket
 import struct
 import sys
@@ -35,9 +33,8 @@ import numpy as np
 
 from pricing.frames import checksum
 from topologies.hosts.logs import SECOND, save_summary
-from topologies.hosts.server import BLOCK, NAP, draws
+from topologies.hosts.server import BLOCK, NAP, carried_out, draws
 from topologies.hosts.sockets import HEADER, RECEIVE_BUFFER, STAMP_SPACE, stamp, stamps
-from topologies.promptness import go_first, wake_on_time
 
 ETH_P_IP = 0x0800
 HEADERS = 42
@@ -225,21 +222,7 @@ class Functions:
 
 def main(config: Path) -> int:
     """Run the functions that the file `config` describes; the exit status."""
-    try:
-        functions = Functions(Processing(**json.loads(config.read_text())))
-    except OSError as error:
-        print(error, file=sys.stderr)
-        return 1
-    signal.signal(signal.SIGTERM, functions.stop)
-    wake_on_time()
-    go_first()
-    gc.freeze()
-    gc.disable()
-    functions.greet()
-    print("ready", flush=True)
-    functions.run()
-    functions.save()
-    return 0
+    return carried_out(lambda: Functions(Processing(**json.loads(config.read_text()))))
 
 
 if __name__ == "__main__":

@@ -31,10 +31,10 @@ import sys
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -389,23 +389,44 @@ def _rows(flat: array[int]) -> Log:
     return log
 
 
-def main(config: Path) -> int:
-    """Run the server that the file `config` describes; the exit status."""
+class Working(Protocol):
+    """A program that works packets off until it is told to stop."""
+
+    def stop(self, *_: object) -> None:
+        """End: a signal handler."""
+
+    def greet(self) -> None:
+        """Let the network see who is here."""
+
+    def run(self) -> None:
+        """Work until stopped."""
+
+    def save(self) -> None:
+        """Write the logs."""
+
+
+def carried_out(made: Callable[[], Working]) -> int:
+    """Run a program from its start to its logs; the exit status."""
     try:
-        server = Server(Service.read(config))
+        program = made()
     except OSError as error:
         print(error, file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, server.stop)
+    signal.signal(signal.SIGTERM, program.stop)
     wake_on_time()
     go_first()
     gc.freeze()
     gc.disable()
-    server.greet()
+    program.greet()
     print("ready", flush=True)
-    server.run()
-    server.save()
+    program.run()
+    program.save()
     return 0
+
+
+def main(config: Path) -> int:
+    """Run the server that the file `config` describes; the exit status."""
+    return carried_out(lambda: Server(Service.read(config)))
 
 
 if __name__ == "__main__":
