@@ -5,6 +5,7 @@ after its content. A result is written by the process that asked, as soon as it 
 its name, so a reader never meets half of one. A run that is cut off goes on where it was.
 
 `run` computes on Dask: a worker that dies takes with it only what it was at, and the scheduler gives that to another.
+When none is left, the rest is computed in this process.
 `run_here` computes one after the other in this process: what measures packets must have the machine to itself.
 """
 
@@ -14,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,13 @@ from typing import TYPE_CHECKING, Any
 from pricing.errors import WardropError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 RETRIES = 10
 """Workers that may die over one cell before it is given up; Dask counts those that are killed from outside too."""
+
+POLL_S, ALONE_S = 0.5, 20.0
+"""How often is asked whether there are workers, and how long there may be none, s (ours)."""
 
 Result = dict[str, Any]
 """What a cell comes to: numbers and lists of numbers, as JSON has them."""
@@ -126,29 +130,49 @@ def run(
     WardropError
         When a cell fails: its own error, once the others that are on their way are kept.
     """
-    from distributed import as_completed
-
     found, missing = _kept(store, cells)
     told(len(found), len(cells))
     # Results live on disk: Dask must neither remember nor spill them, and equal cells are computed once.
     futures = {client.submit(compute, cell, pure=False, retries=RETRIES): cell for cell in missing}
     failed: BaseException | None = None
-    for future in as_completed(list(futures)):
-        cell = futures.pop(future)
-        # Not its status: a worker that dies with a result takes that back, and both questions wait for the next one.
-        error = future.exception()
+
+    def keep(cell: Any, result: Result) -> None:
+        found[cell] = result
+        store.put(cell, result)
+        told(len(found), len(cells))
+
+    for future, error in _ended(client, futures):
         if error is None:
-            found[cell] = future.result()
-            store.put(cell, found[cell])
-            told(len(found), len(cells))
+            with suppress(TimeoutError):  # a worker that dies with a result takes it back; it comes again
+                keep(futures[future], future.result(timeout=ALONE_S))
+                del futures[future]
         else:
             failed = failed or error
-        future.release()
+            del futures[future]
+    for cell in futures.values():  # no worker is left
+        keep(cell, compute(cell))
     if isinstance(failed, WardropError):
         raise failed
     if failed is not None:
         raise WardropError(f"a simulation of the grid failed: {failed!r}; what was finished is kept") from failed
     return found
+
+
+def _ended(client: Client, futures: Mapping[Future, Any]) -> Iterator[tuple[Future, BaseException | None]]:
+    """Those of `futures` that have ended, with their errors, until none is left there, or no worker for `ALONE_S`.
+
+    A worker that is killed while it is being started is not started again by Dask.
+    """
+    from distributed import wait
+
+    alone = 0.0
+    while futures and alone < ALONE_S:
+        with suppress(TimeoutError):
+            wait(list(futures), timeout=POLL_S, return_when="FIRST_COMPLETED")
+        for future in [each for each in futures if each.done()]:
+            with suppress(TimeoutError):
+                yield future, future.exception(timeout=ALONE_S)
+        alone = 0.0 if client.scheduler_info()["workers"] else alone + POLL_S
 
 
 def run_here(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from experiments import cells
 from experiments.cells import Result, Store, cluster, run
 from pricing.errors import WardropError
 
@@ -52,13 +53,21 @@ def test_a_killed_worker_costs_no_finished_cell(client: Any, tmp_path: Path) -> 
     marks = tmp_path / "marks"
     marks.mkdir()
     store = Store(tmp_path / "cells")
-    cells = [Sum(n, 0.5, str(marks), kills=n in (3, 7)) for n in range(12)]
+    asked = [Sum(n, 0.5, str(marks), kills=n in (3, 7)) for n in range(12)]
     told: list[int] = []
-    found = run(client, store, cells, add, lambda done, total: told.append(done))
-    assert [found[cell]["sum"] for cell in cells] == [n + 0.5 for n in range(12)]
+    found = run(client, store, asked, add, lambda done, total: told.append(done))
+    assert [found[cell]["sum"] for cell in asked] == [n + 0.5 for n in range(12)]
     assert all(len(list(marks.glob(f"{n}-*"))) >= 2 for n in (3, 7)), "the killed ones were computed again"
     assert told == list(range(13))
-    assert all(store.get(cell) == found[cell] for cell in cells)
+    assert all(store.get(cell) == found[cell] for cell in asked)
+
+
+def test_without_workers_the_rest_is_computed_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cells, "ALONE_S", 1.0)
+    asked = [Sum(n, 0.5, str(tmp_path)) for n in range(3)]
+    with cluster(None, 0) as nobody:
+        found = run(nobody, Store(tmp_path / "cells"), asked, add, quiet)
+    assert [found[cell]["sum"] for cell in asked] == [0.5, 1.5, 2.5]
 
 
 def test_a_run_cut_off_goes_on_where_it_was(client: Any, tmp_path: Path) -> None:
