@@ -133,8 +133,8 @@ class TestTheirTopology:
         assert re.search(r"of 32 flows: h1 > s1 > s2 > s4 > h3\n +s1 +out by s1-eth1 +label 02:57:\w\w:\w\w", own)
         assert re.search(r"of 32 flows: h1 > s1 > s3 > s4 > h3\n +s1 .* rule counted [1-9]", own)
         broken = own[own.index("failed now: s1-s2") : own.index("failed now: nothing")]
-        assert sum(int(n) for n in re.findall(r"^(\d+) of 32 flows: .* > h3$", broken, re.M)) >= 31, (
-            "led around, or moved; one may have been on the link as it failed"
+        assert sum(int(n) for n in re.findall(r"^(\d+) of 32 flows: .* > h3$", broken, re.M)) >= 24, (
+            "led around, or moved; half took the link, and some may have been on it as it failed"
         )
         assert "s1-eth1" not in broken
         assert "found no address of 'nowhere'; accepted: h1, h2, h3, h4" in own
