@@ -28,7 +28,8 @@ export class Charts {
     document.getElementById("price-of").textContent = `Price${only}, ms`;
     document.getElementById("load-of").textContent = `Utilization${only}`;
     const strokes = lines.map((line) => paint(`hue${line.hue % HUES}`));
-    const number = (value) => (value >= 100 ? value.toFixed(0) : String(+value.toPrecision(2)));
+    // Where a logarithmic axis is crowded there are ticks without a number.
+    const number = (value) => (value == null ? "" : value >= 100 ? value.toFixed(0) : String(+value.toPrecision(2)));
     const make = (id, strokes, range, label, more = {}) =>
       new uPlot(
         {
