@@ -28,8 +28,7 @@ export class Charts {
     document.getElementById("price-of").textContent = `Price${only}, ms`;
     document.getElementById("load-of").textContent = `Utilization${only}`;
     const strokes = lines.map((line) => paint(`hue${line.hue % HUES}`));
-    // Where a logarithmic axis is crowded there are ticks without a number.
-    const number = (value) => (value == null ? "" : value >= 100 ? value.toFixed(0) : String(+value.toPrecision(2)));
+    const number = (value) => (value >= 100 ? value.toFixed(0) : String(+value.toPrecision(2)));
     const make = (id, strokes, range, label, more = {}) =>
       new uPlot(
         {
@@ -41,7 +40,8 @@ export class Charts {
           axes: [
             { show: false },
             { stroke: paint("soft"), grid: { stroke: paint("rule"), width: 1 }, ticks: { show: false }, size: 46, gap: 4,
-              font: "11px system-ui, sans-serif", space: 28, values: (_, values) => values.map(label), ...more },
+              font: "11px system-ui, sans-serif", space: 28, // crowded logarithmic axes have ticks without a number
+              values: (_, values) => values.map((value) => (value == null ? "" : label(value))), ...more },
           ],
           series: [{}, ...strokes.map((stroke) => ({ stroke, width: 1.5, points: { show: false }, spanGaps: false }))],
           hooks: {
