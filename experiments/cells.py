@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 RETRIES = 10
 """Workers that may die over one cell before it is given up; Dask counts those that are killed from outside too."""
 
-POLL_S, ALONE_S = 0.5, 20.0
+POLL_S, ALONE_S = 0.1, 20.0
 """How often is asked whether there are workers, and how long there may be none, s (ours)."""
 
 Result = dict[str, Any]
@@ -135,12 +136,7 @@ def run(
     # Results live on disk: Dask must neither remember nor spill them, and equal cells are computed once.
     futures = {client.submit(compute, cell, pure=False, retries=RETRIES): cell for cell in missing}
     failed: BaseException | None = None
-
-    def keep(cell: Any, result: Result) -> None:
-        found[cell] = result
-        store.put(cell, result)
-        told(len(found), len(cells))
-
+    keep = _keeper(store, found, len(cells), told)
     for future, error in _ended(client, futures):
         if error is None:
             with suppress(TimeoutError):  # a worker that dies with a result takes it back; it comes again
@@ -149,7 +145,9 @@ def run(
         else:
             failed = failed or error
             del futures[future]
-    for cell in futures.values():  # no worker is left
+    if futures:  # no worker is left; one that comes later finds nothing to do
+        client.cancel(list(futures))
+    for cell in futures.values():
         keep(cell, compute(cell))
     if isinstance(failed, WardropError):
         raise failed
@@ -163,16 +161,19 @@ def _ended(client: Client, futures: Mapping[Future, Any]) -> Iterator[tuple[Futu
 
     A worker that is killed while it is being started is not started again by Dask.
     """
-    from distributed import wait
+    from distributed import as_completed
 
-    alone = 0.0
+    running, alone = as_completed(list(futures)), 0.0
     while futures and alone < ALONE_S:
-        with suppress(TimeoutError):
-            wait(list(futures), timeout=POLL_S, return_when="FIRST_COMPLETED")
-        for future in [each for each in futures if each.done()]:
+        if not running.has_ready():
+            time.sleep(POLL_S)
+            alone = 0.0 if client.scheduler_info()["workers"] else alone + POLL_S
+            continue
+        for future in running.next_batch(block=False):
             with suppress(TimeoutError):
                 yield future, future.exception(timeout=ALONE_S)
-        alone = 0.0 if client.scheduler_info()["workers"] else alone + POLL_S
+            if future in futures:  # its result was taken back
+                running.add(future)
 
 
 def run_here(
@@ -181,11 +182,23 @@ def run_here(
     """Results of all cells as `run` has them, those that are missing computed in order; the first error ends it."""
     found, missing = _kept(store, cells)
     told(len(found), len(cells))
+    keep = _keeper(store, found, len(cells), told)
     for cell in missing:
-        found[cell] = compute(cell)
-        store.put(cell, found[cell])
-        told(len(found), len(cells))
+        keep(cell, compute(cell))
     return found
+
+
+def _keeper(
+    store: Store, found: dict[Any, Result], of: int, told: Callable[[int, int], None]
+) -> Callable[[Any, Result], None]:
+    """What keeps the result of a cell, on disk too, and tells of it."""
+
+    def keep(cell: Any, result: Result) -> None:
+        found[cell] = result
+        store.put(cell, result)
+        told(len(found), of)
+
+    return keep
 
 
 def _kept(store: Store, cells: Sequence[Cell]) -> tuple[dict[Any, Result], list[Cell]]:
