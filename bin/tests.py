@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         output.seek(0)
         sys.stdout.buffer.write(output.read())
-    return max(codes)
+    return next(filter(None, codes), 0)  # one that a signal has ended is below 0
 
 
 if __name__ == "__main__":
