@@ -28,7 +28,7 @@ def test_a_sender_and_a_server_are_read_until_they_are_old(tmp_path: Path) -> No
         sender.run()
         sender.export.second = 0  # as if the second were over
         sender.export.write()
-        server._take_in()
+        server.take_in()
         _Export(server).write(int(time.time()))
         now = time.time()
         found = {(kind, name): fields for kind, name, fields in read(tmp_path, HOSTS, ["a", "b"], now)}

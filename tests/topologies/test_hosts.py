@@ -290,7 +290,7 @@ class TestClasses:
             for byte in (224, 192, 0, 0):
                 client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, byte)
                 client.send(HEADER.pack(0, 0, byte, 0))
-        server._take_in()
+        server.take_in()
         server.socket.close()
         for second in (1, 2):
             export.write(second)

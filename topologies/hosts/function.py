@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
 import socket
 import struct
 import sys
@@ -33,8 +32,9 @@ import numpy as np
 
 from pricing.frames import checksum
 from topologies.hosts.logs import SECOND, save_summary
-from topologies.hosts.server import BLOCK, NAP, carried_out, draws
+from topologies.hosts.server import BLOCK, draws
 from topologies.hosts.sockets import HEADER, RECEIVE_BUFFER, STAMP_SPACE, stamp, stamps
+from topologies.hosts.working import Working, carried_out
 
 ETH_P_IP = 0x0800
 HEADERS = 42
@@ -100,12 +100,14 @@ def scaled(frame: bytes, scaling: float) -> bytes:
     return bytes(made)
 
 
-class Functions:
+class Functions(Working):
     """The queue, its socket, and what was done."""
 
     def __init__(self, processing: Processing) -> None:
         self.processing = processing
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(ETH_P_IP))
+        super().__init__(
+            socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(ETH_P_IP))
+        )
         stamps(self.socket, RECEIVE_BUFFER)
         self.socket.bind((next(name for _, name in socket.if_nameindex() if name != "lo"), ETH_P_IP))
         self.waiting: deque[tuple[int, bytes]] = deque()
@@ -113,35 +115,19 @@ class Functions:
         self.counts = Counter(received=0, passed=0, overflow=0, strange=0, errors=0, dropped=0)
         self.late: list[int] = []
         self.second = dict.fromkeys(_TOLD, 0.0)
-        self.stopping = False
         self._blocks: dict[tuple[int, int, int], list[float]] = {}
 
-    def run(self) -> None:
-        """Work until told to stop."""
-        second = time.time_ns() // SECOND
-        while not self.stopping:
-            now = time.time_ns()
-            wait = min(NAP, (second + 1) * SECOND - now)
-            if self.waiting:
-                wait = min(wait, self.waiting[0][0] - now)
-            if wait > 0:
-                select.select([self.socket], [], [], wait / SECOND)
-            self._take_in()
-            self._let_go()
-            if time.time_ns() // SECOND > second:
-                second += 1
-                self._export(second)
+    def due(self) -> int | None:
+        """When the first frame in line is done."""
+        return self.waiting[0][0] if self.waiting else None
 
     def greet(self) -> None:
         """Say something: the controller, which may have taken the server for dead, counts what it says."""
         with contextlib.suppress(OSError):  # its network may be down
             self.socket.send(GREETING)
 
-    def stop(self, *_: object) -> None:
-        """End: a signal handler."""
-        self.stopping = True
-
-    def _take_in(self) -> None:
+    def take_in(self) -> None:
+        """Queue the frames that have come for a function here."""
         while True:
             try:
                 frame, ancillary, _, _ = self.socket.recvmsg(2048, STAMP_SPACE)
@@ -179,7 +165,7 @@ class Functions:
             self._blocks[key] = draws(self.processing.seed, stream, seq // BLOCK, self.processing.scv).tolist()
         return self._blocks[key][seq % BLOCK]
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """Send on what is done by now."""
         while self.waiting and self.waiting[0][0] <= time.time_ns():
             due, frame = self.waiting.popleft()
@@ -190,7 +176,7 @@ class Functions:
             except OSError:
                 self.counts["errors"] += 1
 
-    def _export(self, second: int) -> None:
+    def export(self, second: int) -> None:
         """Tell of the second that has just ended (`controller.exports`)."""
         told, self.second = self.second, dict.fromkeys(_TOLD, 0.0)
         wait = told["waiting"] / told["taken"] if told["taken"] else None

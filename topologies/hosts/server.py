@@ -20,21 +20,18 @@ end, on SIGTERM, `LOG.npy` (`logs.SERVED`) is written with its .json.
 from __future__ import annotations
 
 import contextlib
-import gc
 import itertools
 import json
-import select
-import signal
 import socket
 import struct
 import sys
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,17 +49,14 @@ from topologies.hosts.sockets import (
     stamp,
     stamped_socket,
 )
+from topologies.hosts.working import Working, carried_out
 from topologies.links import klass_of
-from topologies.promptness import go_first, wake_on_time
 
 DISCARD = 9
 """The UDP port where nobody listens."""
 
 BLOCK = 4096
 """Draws of one session that are made at once."""
-
-NAP = SECOND // 5
-"""Longest sleep in ns, after which a request to stop is seen."""
 
 FRAME_HEADERS = 42
 """Bytes of Ethernet, IP and UDP around a payload."""
@@ -163,12 +157,12 @@ class _Request:
     tos: int
 
 
-class Server:
+class Server(Working):
     """The queues, their socket, and what is known of every request."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.socket = stamped_socket(service.address, SERVICE_PORT, RECEIVE_BUFFER, marked=True)
+        super().__init__(stamped_socket(service.address, SERVICE_PORT, RECEIVE_BUFFER, marked=True))
         for group in service.groups:
             join(self.socket, group)
         self.waiting: list[deque[_Request]] = [deque() for _ in range(service.classes)]
@@ -181,27 +175,18 @@ class Server:
         self.gone = array("q")
         self.refused = array("q")
         self.counts = Counter(malformed=0, errors=0, answers=0)
-        self.stopping = False
         self._blocks: dict[tuple[int, int], list[float]] = {}
         self._answers = [_answer_paddings(bits) for bits in service.response_bits]
         self._sources = [_source(address) for address in service.sources or [""] * len(self._answers)]
+        self._export = _Export(self)
 
-    def run(self) -> None:
-        """Serve until told to stop."""
-        second = time.time_ns() // SECOND
-        export = _Export(self)
-        while not self.stopping:
-            now = time.time_ns()
-            wait = min(NAP, (second + 1) * SECOND - now)
-            if self.serving:
-                wait = min(wait, self.free - now)
-            if wait > 0:
-                select.select([self.socket], [], [], wait / SECOND)
-            self._take_in()
-            self._let_go()
-            if time.time_ns() // SECOND > second:
-                second += 1
-                export.write(second)
+    def due(self) -> int | None:
+        """When the request in service is done."""
+        return self.free if self.serving else None
+
+    def export(self, second: int) -> None:
+        """Write the file of loads."""
+        self._export.write(second)
 
     def greet(self) -> None:
         """Say something: the controller, which may have taken the server for dead, counts what it says."""
@@ -209,11 +194,8 @@ class Server:
             with contextlib.suppress(OSError):  # its network may be down
                 self.socket.sendto(b"", (self.service.greet, DISCARD))
 
-    def stop(self, *_: object) -> None:
-        """End: a signal handler."""
-        self.stopping = True
-
-    def _take_in(self) -> None:
+    def take_in(self) -> None:
+        """Queue the requests that have come, each in its class."""
         limit, classes, receive = self.service.queue, self.service.classes, self.socket.recvmsg
         while True:
             try:
@@ -239,7 +221,7 @@ class Server:
             self.left.append(0)
             self.inside += 1
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """Serve whom the time has come for, and let those go whose work is done."""
         while self.serving or self._begin():
             request, now = self.serving, time.time_ns()
@@ -251,7 +233,7 @@ class Server:
             self.serving = None
             self._answer(request)
             if self.service.classes > 1:
-                self._take_in()  # who is next depends on who is here
+                self.take_in()  # who is next depends on who is here
 
     def _answer(self, request: _Request) -> None:
         """Send every packet of an answer, from the address that was asked and in the class of the request."""
@@ -387,41 +369,6 @@ def _rows(flat: array[int]) -> Log:
     for name, column in zip(_FIELDS, columns, strict=True):
         log[name] = column
     return log
-
-
-class Working(Protocol):
-    """A program that works packets off until it is told to stop."""
-
-    def stop(self, *_: object) -> None:
-        """End: a signal handler."""
-
-    def greet(self) -> None:
-        """Let the network see who is here."""
-
-    def run(self) -> None:
-        """Work until stopped."""
-
-    def save(self) -> None:
-        """Write the logs."""
-
-
-def carried_out(made: Callable[[], Working]) -> int:
-    """Run a program from its start to its logs; the exit status."""
-    try:
-        program = made()
-    except OSError as error:
-        print(error, file=sys.stderr)
-        return 1
-    signal.signal(signal.SIGTERM, program.stop)
-    wake_on_time()
-    go_first()
-    gc.freeze()
-    gc.disable()
-    program.greet()
-    print("ready", flush=True)
-    program.run()
-    program.save()
-    return 0
 
 
 def main(config: Path) -> int:
