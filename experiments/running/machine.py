@@ -1,8 +1,8 @@
 """How quiet the machine is, second by second, and what it is made of.
 
-Stolen or shared CPU turns a wait of 3 ms into 20. So each second of a run is logged with the CPU time that was stolen
-and that was idle, and a second past a stated limit is left out of the delay estimates and counted, together with the
-second after it, in which the queues drain.
+Stolen or shared CPU turns a wait of 3 ms into 20. So each second of a run is logged with the CPU time that was stolen,
+and a second past a stated limit is left out of the delay estimates and counted, together with the second after it, in
+which the queues drain. Meanwhile no processor sleeps, since one that is woken is late.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+
+from topologies.promptness import cores_awake
 
 STEAL_LIMIT = 0.05
 """Stolen CPU a second, as a share of all cores' time, past which the second is left out (ours).
@@ -37,27 +40,31 @@ BAD_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class Second:
-    """One second of the machine: its Unix time, and the shares of CPU time stolen and idle."""
+    """One second of the machine: its Unix time, and the share of CPU time stolen."""
 
     time: int
     steal: float
-    idle: float
 
 
-def _cpu_times() -> tuple[int, int, int]:
-    """(total, idle, steal) jiffies of all cores together."""
+def _cpu_times() -> tuple[int, int]:
+    """(total, stolen) jiffies of all cores together."""
     fields = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return sum(fields), fields[3], fields[7]
+    return sum(fields), fields[7]
 
 
 @dataclass
 class Watch:
-    """Samples /proc/stat once a second, aligned to Unix seconds, in a thread of its own, while it is entered."""
+    """Samples /proc/stat once a second, aligned to Unix seconds, in a thread of its own, while it is entered.
+
+    Meanwhile processors are kept awake.
+    """
 
     seconds: list[Second] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _awake: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Watch:
+        self._awake.enter_context(cores_awake())
         self._thread = threading.Thread(target=self._sample, name="machine-watch", daemon=True)
         self._thread.start()
         return self
@@ -65,13 +72,13 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._awake.close()
 
     def _sample(self) -> None:
         before, due = _cpu_times(), int(time.time()) + 1
         while not self._stop.wait(due - time.time()):
             now = _cpu_times()
-            total = max(now[0] - before[0], 1)
-            self.seconds.append(Second(due - 1, (now[2] - before[2]) / total, (now[1] - before[1]) / total))
+            self.seconds.append(Second(due - 1, (now[1] - before[1]) / max(now[0] - before[0], 1)))
             before, due = now, due + 1
 
 
