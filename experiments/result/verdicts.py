@@ -172,11 +172,11 @@ def _loads(account: Account) -> dict[str, Any]:
 def _splits(account: Account) -> dict[str, Any]:
     """The route whose realised share is farthest from the decided one, in terms of what is accepted.
 
-    Who sent nothing in the time measured split nothing.
+    Who sent less than a request a flow in the time measured did not show its flows, and is not judged.
     """
     found = []
     for session, figures in zip(account.network.sessions, account.measured.sessions, strict=True):
-        if not figures.sent:
+        if figures.sent < session.flows:
             continue
         decided, realised = account.decided.get(session.name, {}), account.realised.get(session.name, {})
         for route in sorted(decided.keys() | realised.keys()):

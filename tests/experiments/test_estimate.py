@@ -153,11 +153,11 @@ def test_ratio_and_json():
     assert Estimate(1.0, 0.5, 2).as_json() == {"value": 1.0, "ci95": 0.5, "n": 2}
 
 
-def test_who_sent_nothing_split_nothing():
+def test_who_sent_less_than_a_request_a_flow_is_not_held_to_a_split():
     sessions = [SimpleNamespace(name=name, flows=400) for name in ("idle", "busy")]
     account = SimpleNamespace(
         network=SimpleNamespace(sessions=sessions),
-        measured=SimpleNamespace(sessions=[SimpleNamespace(sent=0), SimpleNamespace(sent=9)]),
+        measured=SimpleNamespace(sessions=[SimpleNamespace(sent=399), SimpleNamespace(sent=400)]),
         decided={"idle": {"r": 1.0}, "busy": {"r": 0.5, "s": 0.5}},
         realised={"idle": {"s": 1.0}, "busy": {"r": 0.52, "s": 0.48}},
     )
