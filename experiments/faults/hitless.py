@@ -4,7 +4,8 @@ The network is the scenario's with links that nothing fills and servers that do 
 by a change of rules. That every packet followed one version of the rules is told by counters: the rules of a label have
 counted the same number of packets at every switch of its path after the first, or some packet has left its path, or
 joined another's. At the first switch the labels are compared together: when a slot changes its label, Open vSwitch
-credits packets that it has not yet accounted for to the new one, though they carried the old one.
+credits packets that it has not yet accounted for to the new one, though they carried the old one, and a few to none:
+those are told and not judged, since only there a packet gets its label.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ def shuffle(ground: Ground) -> Seen:
             "failed_ticks": sum(bool(line["error"]) for line in lines),
             "routes": sum(max(label.counts) > 0 for label in labels),
             "mixed": mixed(labels),
+            "uncredited": sum(max(-more, 0) for more in _more_at_first(labels).values()),
             **json.loads(log.read_text()),
             "downloaded": int(downloaded or 0) / size,
         }
@@ -105,7 +107,7 @@ class Label:
 
 
 def mixed(labels: Sequence[Label]) -> int:
-    """Packets that some switches of a label's path have counted and others have not.
+    """Packets that some switches of a label's path have counted and later ones have not, or others have.
 
     >>> mixed([Label(("k", False, "a"), (5, 6, 6)), Label(("k", False, "a"), (4, 3))])
     0
@@ -113,13 +115,18 @@ def mixed(labels: Sequence[Label]) -> int:
     2
     """
     later = sum(max(label.counts[1:]) - min(label.counts[1:]) for label in labels if len(label.counts) > 1)
+    return later + sum(max(more, 0) for more in _more_at_first(labels).values())
+
+
+def _more_at_first(labels: Sequence[Label]) -> Counter[tuple[str, bool, str]]:
+    """By entrance, how many packets more the first switch has counted than the second ones."""
     # Where a label's path is its first switch alone, nobody else has counted its packets.
     alone = {label.entrance for label in labels if len(label.counts) == 1}
-    balance: Counter[tuple[str, bool, str]] = Counter()
+    more: Counter[tuple[str, bool, str]] = Counter()
     for label in labels:
         if label.entrance not in alone:
-            balance[label.entrance] += label.counts[0] - label.counts[1]
-    return later + sum(map(abs, balance.values()))
+            more[label.entrance] += label.counts[0] - label.counts[1]
+    return more
 
 
 def _labels(ground: Ground) -> list[Label]:
@@ -153,6 +160,7 @@ HITLESS = Row(
         Figure("failed_ticks", "ticks", "that failed"),
         Figure("routes", "routes", "whose labels carried packets, there and back", least=2),
         Figure("mixed", "packets", "counted at some switches of a label's path and not at others", most=0),
+        Figure("uncredited", "packets", "counted there, and by no label at the first switch (see below)"),
         Figure("pages", "pages", f"that came over {CONNECTIONS} connections", least=CONNECTIONS),
         Figure("moved", "pages", "of these, from another server than the connection's first", most=0),
         Figure("broken", "connections", "that ended", most=0),
