@@ -160,7 +160,7 @@ HITLESS = Row(
         Figure("failed_ticks", "ticks", "that failed"),
         Figure("routes", "routes", "whose labels carried packets, there and back", least=2),
         Figure("mixed", "packets", "counted at some switches of a label's path and not at others", most=0),
-        Figure("uncredited", "packets", "counted there, and by no label at the first switch (see below)"),
+        Figure("uncredited", "packets", "counted there, and by no label at the first switch"),
         Figure("pages", "pages", f"that came over {CONNECTIONS} connections", least=CONNECTIONS),
         Figure("moved", "pages", "of these, from another server than the connection's first", most=0),
         Figure("broken", "connections", "that ended", most=0),
