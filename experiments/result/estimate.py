@@ -127,6 +127,18 @@ def mean(series: ArrayLike) -> Estimate:
     return Estimate(float(values.mean()), _student(min(fit, batches) - 1) * float(error), n)
 
 
+def together(estimate: Estimate, count: int) -> Estimate:
+    """The estimate with an interval for the farthest off of `count` of them: all hold together with 95 % (Bonferroni).
+
+    Examples
+    --------
+    >>> round(together(Estimate(1.0, 0.1, 9), 4).ci95, 4)
+    0.1274
+    """
+    wider = float(stats.norm.ppf(1 - 0.025 / count)) / NORMAL
+    return Estimate(estimate.value, wider * estimate.ci95, estimate.n)
+
+
 def replications(values: ArrayLike) -> Estimate:
     """Mean of independent runs' results (n,); Student's t with n - 1 degrees of freedom."""
     results = np.asarray(values, dtype=np.float64)

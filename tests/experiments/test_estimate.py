@@ -24,6 +24,7 @@ from experiments.result.estimate import (
     slope,
     verdict,
 )
+from experiments.result.users import _by_formula
 from experiments.result.verdicts import _splits
 from pricing.simulate.packets import lindley
 
@@ -163,3 +164,13 @@ def test_who_sent_less_than_a_request_a_flow_is_not_held_to_a_split():
     )
     found = _splits(account)
     assert (found["verdict"], found["note"].split(",")[0]) == ("met", "busy: s")
+
+
+def test_the_farthest_of_many_queues_is_held_to_an_interval_of_all_of_them():
+    def found(off: float, count: int) -> dict:
+        rest = [(0.1, "near", Estimate(1.0, 0.1, 9), 1.01)] * (count - 1)
+        return _by_formula([*rest, (off / 0.1, "far", Estimate(1.0, 0.1, 9), 1.0 + off)])
+
+    assert found(0.11, 1)["verdict"] == "not met", "one queue has its own interval"
+    assert (found(0.11, 6)["verdict"], found(0.11, 6)["note"].split(" ")[0]) == ("met", "far")
+    assert found(0.15, 6)["verdict"] == "not met"
