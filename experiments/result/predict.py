@@ -74,7 +74,7 @@ class Prediction:
     elsewhere : int
         Requests that were really served by another server than predicted; 0 when hash and record are right.
     loads : array of shape (n, L)
-        bit/s that left each link's queue between successive edges; without edges one row for the whole window.
+        bit/s that each link sent between successive edges; without edges one row for the whole window.
     """
 
     sessions: tuple[PredictedSession, ...]
@@ -283,14 +283,15 @@ class _Scene:
         )
 
     def _loads(self, packets: Packets, passage: Passage) -> FloatArray:
-        """bit/s that left each link's queue between successive edges."""
+        """bit/s that each link sent between successive edges: an answer of many packets takes its time."""
         links = len(self.network.links)
         hops = np.flatnonzero((passage.resource >= 0) & (passage.resource < links) & np.isfinite(passage.wait))
-        left = (passage.at + passage.wait)[hops]
         bits, where = self._amounts(packets, passage, hops), passage.resource[hops]
-        bins = (self.edges, np.arange(links + 1) - 0.5)
-        total = np.histogram2d(left, where, bins=bins, weights=bits)[0]
-        return np.asarray(total / np.diff(self.edges)[:, None])
+        begun, capacity = (passage.at + passage.wait)[hops], self.resources.capacity[where]
+        sent = [
+            np.bincount(where, np.clip((edge - begun) * capacity, 0.0, bits), minlength=links) for edge in self.edges
+        ]
+        return np.asarray(np.diff(sent, axis=0) / np.diff(self.edges)[:, None])
 
     def _session(self, name: str, packets: Packets, passage: Passage, mine: Mask) -> PredictedSession:
         ended = mine & np.isfinite(passage.ended)

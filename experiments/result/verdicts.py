@@ -10,10 +10,21 @@ from typing import Any
 import numpy as np
 
 from experiments.result.assemble import Account, binomial_error
-from experiments.result.estimate import Estimate, Verdict, at_most, mean, paired, ratio, ratio_of_pairs, verdict
+from experiments.result.estimate import (
+    Estimate,
+    Verdict,
+    at_most,
+    counted,
+    mean,
+    paired,
+    ratio,
+    ratio_of_pairs,
+    verdict,
+)
 from pricing.joint.messages import Message
 from pricing.market.dispatch import SHARE
 from pricing.multicast.epochs import FAMILY
+from pricing.network import ArrivalLaw
 from pricing.policy import base_of
 
 DELAY_TOLERANCE = 0.15
@@ -39,6 +50,9 @@ TICK_LIMIT_S = 0.2
 SIGNALLING_TOLERANCE = 0.1
 """Bytes that servers' price agents say against what their number makes (ours)."""
 
+PACED = ArrivalLaw("deterministic")
+"""Requests at equal distances, whose flows take turns: what a link carries is bound to be made up for."""
+
 FULL, FILLED, LOST = 1e-3, 0.95, 1e-3
 """A link is cleared full within this part of its share; how much of its share it must carry, and how little lose."""
 
@@ -55,7 +69,8 @@ def verdicts(account: Account, baseline: Account | None = None, priced: bool = T
         Whether its policy iterates towards the optimum.
     """
     if account.is_market:
-        return [_loads(account), _splits(account), *_whole(account), *_cleared(account), _tick(account)]
+        whole = [*_whole(account), *_shed(account)]
+        return [_loads(account), _splits(account), *whole, *_cleared(account), _tick(account)]
     found = []
     if baseline is not None:
         found.append(_compared(account, baseline))
@@ -147,7 +162,10 @@ def _delay(account: Account) -> dict[str, Any]:
 
 
 def _loads(account: Account) -> dict[str, Any]:
-    """The link whose load is farthest from the packet simulation's."""
+    """The link whose load is farthest from the packet simulation's.
+
+    Both counted the same packets on the same links, some of them at other times, which is made up for.
+    """
     order = {"met": 0, "undecided": 1, "not met": 2}
     found: list[tuple[int, float, str, Estimate, Verdict]] = []
     for index, link in enumerate(account.network.links):
@@ -155,7 +173,7 @@ def _loads(account: Account) -> dict[str, Any]:
         expected = float(predicted.mean())
         if max(load.mean(), expected) < USED * link.capacity or not expected:
             continue
-        difference = paired(load, predicted)
+        difference = counted(account.edges, load - predicted)
         off = Estimate(difference.value / expected, difference.ci95 / expected, difference.n)
         said = verdict(off, 0.0, absolute=LOAD_TOLERANCE)
         found.append((order[said], abs(off.value), str(link), off, said))
@@ -266,6 +284,26 @@ def _tick(account: Account) -> dict[str, Any]:
     return entry("99th percentile of a tick", value, TICK_LIMIT_S, None, at_most(value, TICK_LIMIT_S), "n: ticks", "s")
 
 
+def _shed(account: Account) -> list[dict[str, Any]]:
+    """The session whose refused share is farthest from the decided one, as `_splits`; none unless shed."""
+    found = []
+    for session, figures, let_in in zip(
+        account.network.sessions, account.measured.sessions, account.let_in.tolist(), strict=True
+    ):
+        decided = 1 - float(np.mean([record["served"][session.name] for record in account.records]))
+        if decided > 0 and figures.offered.value:
+            error = binomial_error(decided, session.flows)
+            accepted = max(SPLIT_TOLERANCE, 2 * error)
+            got = Estimate(1 - let_in / figures.offered.value, 2 * error, session.flows)
+            found.append((abs(got.value - decided) / accepted, session.name, got, decided, accepted))
+    if not found:
+        return []
+    off, name, got, decided, accepted = max(found, key=lambda row: row[:2])
+    note = f"{name}, the farthest off of {len(found)}; accepted is 1 point, or two binomial errors of its {got.n} flows"
+    said: Verdict = "met" if off <= 1 else "not met"
+    return [entry("refused against decided share", got, decided, accepted, said, note, "ratio")]
+
+
 def _cleared(account: Account) -> list[dict[str, Any]]:
     """What a market has to show: links carry what was cleared, full ones their share, workloads do not mix.
 
@@ -275,11 +313,12 @@ def _cleared(account: Account) -> list[dict[str, Any]]:
     off: list[tuple[float, str, Estimate]] = []
     full: list[tuple[float, str, Estimate, float]] = []
     passed = account.log.queues.window(*account.log.window)
+    paced = all(session.arrivals == PACED for session in account.network.sessions)
     for index, link in enumerate(account.network.links):
         cleared = [links[index]["load"] for links in told if links[index]]
         if not cleared or np.mean(cleared) < USED * link.capacity:
             continue
-        load = account.link_load(index)
+        load = counted(account.edges, account.loads[:, index]) if paced else account.link_load(index)
         expected, room = float(np.mean(cleared)), SHARE * link.capacity
         gone = Estimate(load.value / expected - 1, load.ci95 / expected, load.n)
         off.append((abs(gone.value), str(link), gone))

@@ -154,6 +154,20 @@ def test_answers_load_the_way_back():
         predict(network, requests, {}, window)
 
 
+def test_an_answer_of_many_packets_loads_a_link_for_as_long_as_it_is_sent():
+    """1 Mbit over 1 Mbit/s: a second."""
+    network = make(response=1e6)
+    log, works = (each[:1] for each in traffic(network))
+    requests = join(network, {"one": log}, {"east": at_server(log, works, 100.0, np.arange(1))})
+    edges = requests.sent[0] / SECOND + np.arange(0.0, 2.0, 0.1)
+    window = Window(BASE, BASE + 100)
+    found = predict(network, requests, {"one": Choices.fixed([AB_EAST] * 10)}, window, edges=edges)
+    back = found.loads[:, 1]
+    assert back.sum() * 0.1 == pytest.approx(1e6)
+    assert back.max() == pytest.approx(1e6)
+    assert (back > 0).sum() in (10, 11)
+
+
 def test_windows_and_bad_seconds_choose_the_packets():
     network = make()
     log, works = traffic(network, rate=100.0)

@@ -197,3 +197,11 @@ def test_us_20_keeps_the_proportions_of_its_market() -> None:
     assert {session.source: session.packet_rate for session in network.sessions} == pytest.approx(
         {region: scale * work for region, work in asked.items()}, rel=1e-3
     )
+    costs = Counter[str]()
+    for asset in market.assets:
+        costs[asset.node] += asset.capacity / machines[asset.node] * asset.costs[0] / scale  # type: ignore[assignment]
+    assert {server.node: server.cost for server in network.servers} == pytest.approx(costs, rel=1e-3)
+    fees = {link.key: fee for link, fee in zip(market.links, market.fees, strict=True)}
+    assert [ratios[0] * link.fee for link in network.links] == pytest.approx(
+        [fees[link.key] for link in network.links], rel=5e-3
+    )
