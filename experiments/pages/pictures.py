@@ -22,15 +22,22 @@ from experiments.pages.style import HUES, LIGHT, SCALE, drawn, svg
 NAMED = 5
 """Resources named in the picture of prices: the dearest ones at the end."""
 
+LONG_MS = 1e5
+"""Price from which a legend says s."""
+
 PLAIN_MS = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 def price_steps(runs: Sequence[Part]) -> tuple[float, ...]:
-    """Borders of the colours of price, ms, the same for all runs: even in the logarithm."""
-    prices = [part["price"] * 1e3 for run in runs for part in (*run["links"], *run["servers"]) if part["price"]]
-    high = max(prices, default=1.0)
-    low = min(max(min(prices, default=0.1), high / 300), high / 2)
-    return tuple(np.geomspace(low, high, SCALE.N + 1))
+    """Borders of the colours of price, ms, the same for all runs: even in the logarithm.
+
+    They begin where a quarter of all prices stay below: a server far above its capacity leaves colours for the links.
+    """
+    prices = [part["price"] * 1e3 for run in runs for part in (*run["links"], *run["servers"]) if part["price"]] or [
+        1.0
+    ]
+    high = max(prices)
+    return tuple(np.geomspace(min(float(np.quantile(prices, 0.25)), high / 2), high, SCALE.N + 1))
 
 
 @drawn
@@ -73,8 +80,9 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
         if name in servers:
             state = servers[name]
             axes.plot(x, y, "s", ms=13, mfc=colour(state), mec=LIGHT["ink"], mew=1.2, zorder=4)
-            if state["utilization"] is not None:
-                labels[name] += f"\n{state['name']} at {state['utilization']:.2f}"
+            if state[quantity] is not None:
+                told = f"{_plain(state['price'] * 1e3)} ms" if quantity == "price" else f"{state['utilization']:.2f}"
+                labels[name] += f"\n{state['name']} at {told}"
         if name in sources:
             axes.plot(x, y, "o", ms=5.5, mfc=LIGHT["ink"], mec=LIGHT["paper"], mew=1.0, zorder=5)
         elif name not in servers:
@@ -82,8 +90,9 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
     draw_labels(axes, places, run["links"], labels)
     below = figure.add_axes((0.08, -0.05, 0.84, 0.025))
     bar = figure.colorbar(ScalarMappable(norm, SCALE), cax=below, orientation="horizontal")
-    bar.set_label("price, ms" if quantity == "price" else "utilization")
-    bar.set_ticks(list(steps), labels=[f"{step:.2g}" if step < 10 else f"{step:.0f}" for step in steps])
+    unit, size = ("s", 1e3) if steps[-1] >= LONG_MS else ("ms", 1.0)
+    bar.set_label(f"price, {unit}" if quantity == "price" else "utilization")
+    bar.set_ticks(list(steps), labels=[_plain(step / size) for step in steps])
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
     return svg(figure, f"Map of the network coloured by {quantity}, {run['policy']}")
@@ -232,6 +241,15 @@ def loads(run: Part) -> str:
         )
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal", xlabel="predicted, Mbit/s", ylabel="measured, Mbit/s")
     return svg(figure, f"Measured against predicted load of each link, {run['policy']}")
+
+
+def _plain(value: float) -> str:
+    """Two digits, in full.
+
+    >>> _plain(8998.4), _plain(0.0456), _plain(33.2)
+    ('9,000', '0.046', '33')
+    """
+    return f"{float(f'{value:.2g}'):,g}"
 
 
 def _panel(width: float, height: float) -> tuple[Figure, Axes]:

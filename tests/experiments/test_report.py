@@ -16,6 +16,7 @@ from synthetic import groups_report, network, report, users
 
 from experiments.pages import groups
 from experiments.pages.colours import COLOURS
+from experiments.pages.pictures import price_steps
 from experiments.pages.report import NO_NETEM, headline_ratio, html, summary, table, write
 from experiments.result import schema
 from pricing.errors import WardropError
@@ -159,6 +160,14 @@ def test_the_page_says_what_was_found(made: dict[str, Any], page: str) -> None:
         assert place in text
     for run in made["runs"]:
         assert all(session["name"] in text for session in run["sessions"])
+
+
+def test_a_dear_server_leaves_colours_of_price_for_the_links() -> None:
+    links = [{"price": price / 1e3} for price in (0.1, 0.3, 1, 2, 5, 10, 20)]
+    steps = price_steps([{"links": links, "servers": [{"price": 9.0}, {"price": None}]}])
+    assert steps[-1] == pytest.approx(9000)
+    assert sum(step < 20 for step in steps) >= 3
+    assert price_steps([{"links": [], "servers": []}])[-1] == 1.0
 
 
 def test_names_are_text_and_never_markup(made: dict[str, Any]) -> None:
