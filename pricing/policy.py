@@ -33,6 +33,9 @@ def _afresh(_network: Network, _allocation: Allocation, _offered: FloatArray) ->
     """Policies that decide anew each time have nothing to go on from."""
 
 
+V = 1.0
+"""What a unit of cost weighs against a packet in a queue where nobody says another weight (ours)."""
+
 Decide = Callable[[Network, Loads, Any], Decision]
 Resume = Callable[[Network, Allocation, FloatArray], Any]
 
@@ -45,7 +48,8 @@ class Policy:
     such as what a failure left of its own. A policy that wants rates `raw` gets them as they were last measured, and
     smooths them itself; others get steady estimates. One that `sheds` decides itself what part of each session is let
     in; to the others only what fits is shown. One that is `asked` decides nothing by itself: its state is a mapping of
-    session name to the split that was asked for.
+    session name to the split that was asked for. `weight` is V, what a unit of cost weighs in it against a packet that
+    waits; None where nothing is weighed.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Policy:
     raw: bool = False
     sheds: bool = False
     asked: bool = False
+    weight: float | None = None
 
 
 def _imported(module: str, name: str) -> Callable[..., Any]:
@@ -63,7 +68,7 @@ def _imported(module: str, name: str) -> Callable[..., Any]:
 
 
 def _backpressure(name: str, summary: str) -> Policy:
-    return Policy(name, summary, lambda *arguments: backpressure(name).decide(*arguments))
+    return Policy(name, summary, lambda *arguments: backpressure(name).decide(*arguments), weight=V)
 
 
 def _publishing(regime: str, summary: str) -> Policy:
@@ -155,7 +160,7 @@ def get_policy(name: str) -> Policy:
     if name in POLICIES:
         return POLICIES[name]
     if base_of(name) in BACKPRESSURE:
-        return replace(POLICIES[base_of(name)], name=name, decide=backpressure(name).decide)
+        return replace(POLICIES[base_of(name)], name=name, decide=backpressure(name).decide, weight=_weight(name))
     near = difflib.get_close_matches(name, POLICIES, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise WardropError(f"unknown policy {name!r}, accepted are {', '.join(POLICIES)}{hint}")
@@ -181,16 +186,20 @@ def backpressure(name: str) -> Epochs:
     WardropError
         When it is none of the family, or what cost weighs is no number.
     """
-    from pricing.multicast.epochs import FAMILY, V
+    from pricing.multicast.epochs import FAMILY
 
     base = base_of(name)
     if base not in FAMILY:
         raise WardropError(f"policy {name!r} is no backpressure; {', '.join(FAMILY)} are")
-    return FAMILY[base](V if name == base else _weight(name, name[len(base) :].strip("()")))
+    return FAMILY[base](_weight(name))
 
 
-def _weight(name: str, text: str) -> float:
-    """What a unit of cost weighs, as people write it."""
+def _weight(name: str) -> float:
+    """What a unit of cost weighs, as people write it behind the name of a policy."""
+    base = base_of(name)
+    if name == base:
+        return V
+    text = name[len(base) :].strip("()")
     try:
         weight = float(text)
     except ValueError:

@@ -55,7 +55,7 @@ def faults(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Write a page of it there too.",
+            help="Write a page and a table of it there too.",
             callback=for_results,
         ),
     ] = None,
@@ -63,7 +63,7 @@ def faults(
 ) -> None:
     """Let links, servers, switches and the controller fail under load, and show what packets see of it."""
     from experiments.faults.table import chosen, run
-    from experiments.pages.faults import html
+    from experiments.pages.faults import as_csv, html
     from experiments.running.machine import versions
     from topologies import scenario as scenarios
 
@@ -88,7 +88,8 @@ def faults(
     if out is not None:
         (out / "faults.html").write_text(html(made, found), encoding="utf-8")
         write_json(out / "faults.json", made)
-        give_back(out / "faults.html")
+        (out / "faults.csv").write_text(as_csv(found), encoding="utf-8")
+        give_back(out / "faults.html", out / "faults.csv")
         screen.print(f"page: {out / 'faults.html'}; figures: {out / 'faults.json'}", highlight=False, markup=False)
     write_json(to, made)
     if failed := [outcome.row.name for outcome in found if not outcome.passed]:

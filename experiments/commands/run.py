@@ -179,6 +179,15 @@ def run_scenario(
             callback=lambda path: file_to_write(path, "--recording"),
         ),
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            metavar="FILE",
+            help="Keep the controller's log there; lines of JSON if it ends in .jsonl.",
+            callback=lambda path: file_to_write(path, "--log"),
+        ),
+    ] = None,
     pcap: PcapOption = None,
     price_loss: PriceLossOption = 0.0,
     price_late: PriceLateOption = 0.0,
@@ -198,7 +207,7 @@ def run_scenario(
     )
     policy = wanted.name
     chosen = as_carried(found, [policy])
-    options = replace(options, recording=recording, laws=law, price_loss=price_loss, price_late=price_late)
+    options = replace(options, recording=recording, log=log, laws=law, price_loss=price_loss, price_late=price_late)
     try:
         if cli:
             with (
@@ -220,6 +229,8 @@ def run_scenario(
             up.follow(policy, traffic, lambda: feed.inbox.carry_out(changes))
     except KeyboardInterrupt:
         console(stderr=True).print("stopped; everything is taken down")
+    finally:
+        give_back(*(path for path in (recording, log) if path is not None and path.exists()))
 
 
 @app.command()

@@ -24,6 +24,9 @@ FAR, CLOSE = 0.05, 0.04
 OLD_S = 5.0
 """Age of a measurement that is an alarm (ours)."""
 
+PART = 0.01
+"""Share of a session that is worth an alarm when it is not served (ours)."""
+
 MOVED = 0.2
 """Share of a session's traffic that is worth a sentence when it moves in one tick (ours)."""
 
@@ -57,6 +60,31 @@ class Watcher:
             yield f"Tick {record['tick']}: {error}"
         elif known and not error:
             yield f"Tick {record['tick']} went well again"
+        yield from self._members(record)
+        yield from self._failures(record)
+
+    def _failures(self, record: Record) -> Iterator[str]:
+        """What the controller finds failed that nobody has failed from outside, who would be told so anyway."""
+        found, known = cables_and_servers(record.get("outage")), cables_and_servers(self._last.get("outage"))
+        down = record.get("down", {})
+        dead = set(down.get("nodes", ()))
+        asked = cables_and_servers(down)
+        asked |= {f"Link {min(link.key)}-{max(link.key)}" for link in self.network.links if dead & set(link.key)}
+        asked |= {f"Server {server.name}" for server in self.network.servers if server.node in dead}
+        for name in sorted(found - known - asked):
+            self._standing.add(f"{name} has failed")
+            yield f"{name} has failed"
+        for name in sorted(known - found):
+            if f"{name} has failed" in self._standing:
+                self._standing.discard(f"{name} has failed")
+                yield f"{name} works again"
+
+    def _members(self, record: Record) -> Iterator[str]:
+        """Who has joined a group, and who has left it."""
+        now, known = record.get("members", {}), self._last.get("members", {})
+        for group in sorted(now.keys() & known.keys()):
+            yield from (f"{node} joins {group}" for node in now[group] if node not in known[group])
+            yield from (f"{node} leaves {group}" for node in known[group] if node not in now[group])
 
     def _alarms(self, record: Record) -> Iterator[str]:
         links = zip((f"Link {link}" for link in self.network.links), record["links"], strict=True)
@@ -79,6 +107,20 @@ class Watcher:
                 FAR,
                 CLOSE,
             )
+        for session in self.network.sessions:
+            yield from self._unserved(session.name, record)
+
+    def _unserved(self, name: str, record: Record) -> Iterator[str]:
+        """A session that reaches nobody, or of which a part is refused; a group without members asks for nothing."""
+        cut = name in record.get("stranded", ())
+        yield from self._alarm(
+            f"{name} is cut off from every destination", f"{name} reaches a destination again", float(cut), 1, 1
+        )
+        asks = not cut and record.get("members", {}).get(name) != []
+        refused = 1 - record.get("served", {}).get(name, 1.0) if asks else 0.0
+        yield from self._alarm(
+            f"A part of {name} is refused", f"{name} is served wholly again", refused, PART, PART / 2
+        )
 
     def _alarm(self, comes: str, goes: str, value: float, limit: float, release: float) -> Iterator[str]:
         if value >= limit and comes not in self._standing:
@@ -101,6 +143,12 @@ class Watcher:
             if share >= MOVED:
                 most = max(sorted(grown), key=lambda route: grown[route])
                 yield f"{session} moves {share:.0%} of its traffic, most of it to {spoken(most)}"
+
+
+def cables_and_servers(failed: Record | None) -> set[str]:
+    """The cables and servers of an `outage` or `down`, as they are called in sentences."""
+    links, servers = (failed or {}).get("links", ()), (failed or {}).get("servers", ())
+    return {f"Link {min(ends)}-{max(ends)}" for ends in links} | {f"Server {name}" for name in servers}
 
 
 def spoken(route: str) -> str:

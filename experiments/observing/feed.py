@@ -80,7 +80,7 @@ class Feed:
             return
         line = {key: value for key, value in record.items() if key not in LEFT_OUT}
         with self._lock:
-            events = [*self._said, *self._watcher.events(record, phase)]
+            events = [*self._said, *self._watcher.events({**record, "down": self.down}, phase)]
             self._said = []
             number = self._ticks[-1].id + 1 if self._ticks else 1
             line |= {"id": number, "phase": phase, "elapsed": elapsed, "total": total, "events": events}

@@ -77,6 +77,7 @@ class PolicyFacts(Facts):
 
     name: str
     summary: str
+    weight: float | None = Field(description="V, what cost weighs in it unless said, as in gdcnc(10); null without V")
 
 
 class NetworkFacts(BaseModel):

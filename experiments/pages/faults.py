@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +27,19 @@ def findings(made: Mapping[str, Any], found: Sequence[Outcome]) -> list[str]:
     if failed:
         lines.append(f"Not passed: {', '.join(failed)}.")
     return lines + told_of_machine(made["machine"])
+
+
+def as_csv(found: Sequence[Outcome]) -> str:
+    """For spreadsheets: a row for each figure; what was never seen is empty, as are bounds that there are not."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("fault", "figure", "unit", "measured", "least", "most", "kept"))
+    for outcome in found:
+        for figure in outcome.row.figures:
+            measured = outcome.figures.get(figure.name)
+            bounds = (figure.least, figure.most)
+            writer.writerow((outcome.row.name, figure.name, figure.unit, measured, *bounds, figure.holds(measured)))
+    return text.getvalue()
 
 
 def html(made: Mapping[str, Any], found: Sequence[Outcome]) -> str:

@@ -52,6 +52,9 @@ queues of the others (ours)."""
 REPEATS = 2
 """How often a phase is run again because the machine was not quiet."""
 
+JSON_NAMES = (".json", ".jsonl")
+"""Ends of the names of logs that are JSON."""
+
 Progress = Callable[[str, float, float, list[dict[str, Any]]], None]
 """progress(phase, elapsed s, total s, new records): called a few times a second."""
 
@@ -74,6 +77,8 @@ class Options:
         What a scrape must carry, beyond the loopback.
     recording : Path, optional
         Where the controller keeps what each tick was told.
+    log : Path, optional
+        Where the controller's log is kept: lines of JSON if its name ends so, else lines for people.
     laws : LawName
         Where delay laws come from.
     pcap : Path, optional
@@ -90,6 +95,7 @@ class Options:
     wait: float = 0.0
     token: str | None = None
     recording: Path | None = None
+    log: Path | None = None
     laws: LawName = "measured"
     pcap: Path | None = None
     price_loss: float = 0.0
@@ -264,7 +270,7 @@ def campaign(
         emulation = Emulation(scenario.network, plan(scenario.network, places), testbed, openflow_port(options))
         network = as_emulated(scenario.network, emulation.plant.netem)
         (testbed.directory / "network.json").write_text(network_to_json(network))
-        controller = ControllerProcess(_arguments(scenario, testbed, policy, options), testbed.directory)
+        controller = ControllerProcess(_arguments(scenario, testbed, policy, options), testbed.directory, options.log)
         with ExitStack() as exits:
             exits.callback(controller.stop)
             with testbed.outside():
@@ -299,5 +305,6 @@ def _arguments(scenario: Scenario, testbed: Testbed, policy: str, options: Optio
         "framework": options.framework,
     }
     values |= {"recording": options.recording.absolute()} if options.recording else {}
+    values |= {"log": "json"} if options.log and options.log.suffix in JSON_NAMES else {}
     values |= {"token": options.token} if options.token else {}
     return [f"--{name}={value}" for name, value in values.items()]

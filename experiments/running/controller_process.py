@@ -32,10 +32,13 @@ class ControllerProcess:
         Options of `python -m controller`, without --record and --control.
     folder : Path
         Run directory; record, socket and log are in it.
+    kept : Path, optional
+        Where the log goes instead, if it is to be kept.
     """
 
     arguments: list[str]
     folder: Path
+    kept: Path | None = None
     _offset: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -47,7 +50,7 @@ class ControllerProcess:
     @property
     def log(self) -> Path:
         """What the process printed."""
-        return self.folder / "controller.log"
+        return self.kept or self.folder / "controller.log"
 
     @property
     def socket(self) -> Path:

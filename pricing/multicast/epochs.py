@@ -43,8 +43,8 @@ UNIVERSAL_SLOTS = 100
 FRESH = 0.25
 """Part of a new tick in the averages: a mean over some four ticks (ours)."""
 
-V, ETA = 1.0, 1.0
-"""What a unit of cost weighs against a packet in a queue, and what a hop does where queues are biased (ours)."""
+ETA = 1.0
+"""What a hop weighs against a packet in a queue, where queues are biased (ours)."""
 
 DISTANCE: Distance = "capacity"
 """What is near where destinations are clustered into a duplication tree (ours)."""

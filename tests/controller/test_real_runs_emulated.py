@@ -43,6 +43,7 @@ def running(scenario: str, policy: str, recording: Path) -> Iterator[str]:
     """The address of the metrics of a run whose traffic flows; it ends by Ctrl-C, and well."""
     page, metrics = free(), free()
     command = [sys.executable, "-m", "experiments", "run", scenario, "--policy", policy, "--recording", str(recording)]
+    command += ["--log", str(recording.with_suffix(".log.jsonl"))]
     process = subprocess.Popen(
         [*command, "--page", page, "--metrics", metrics, "--wait", str(UP_S)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -96,6 +97,8 @@ def test_dashboards_have_answers_and_recordings_decide_the_same(tmp_path: Path) 
             [sys.executable, "-m", "experiments", "replay", str(recording)], cwd=ROOT, capture_output=True, text=True
         )
         assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+        log = recording.with_suffix(".log.jsonl").read_text().splitlines()
+        assert "ready" in {json.loads(line)["event"] for line in log}
         told = re.search(r"(\d+) ticks, \d+ of them failed; (\d+) decided the same", replayed.stdout)
         assert told
         assert told[1] == told[2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +25,7 @@ from experiments.faults.hitless import Label, mixed, roomy
 from experiments.faults.packets import Packets
 from experiments.faults.rows import Figure, Outcome
 from experiments.faults.table import ROWS, WANDERING, Table, chosen, described, run
-from experiments.pages.faults import html, number
+from experiments.pages.faults import as_csv, html, number
 from experiments.running.campaign import Options
 from pricing.errors import WardropError
 from pricing.network import Network
@@ -75,6 +77,10 @@ def test_the_file_and_the_page_have_every_row() -> None:
     page = html(made, found)
     assert "1 of 2 passed" in page
     assert "3 ✗" in page
+    rows = {(row["fault"], row["figure"]): row for row in csv.DictReader(io.StringIO(as_csv(found)))}
+    assert len(rows) == sum(len(each.row.figures) for each in found)
+    lost = {"fault": "hitless", "figure": "lost", "unit": "packets", "measured": "3", "least": "", "most": "0"}
+    assert rows["hitless", "lost"] == lost | {"kept": "False"}
     assert all(words in page for words in ("python 3.11.2", "no netem", "Not passed: hitless", escape(made["command"])))
     show(found)
     assert [number(value) for value in (None, 1200, 0.0123, 5.0)] == ["never", "1,200", "0.0123", "5.0"]

@@ -137,6 +137,34 @@ class TestEvents:
         assert said[2] == ["Tick 0 went well again"]
         assert "web-Seattle moves 40% of its traffic, most of it to middle by Denver, KansasCity" in said[3]
 
+    def test_who_joins_a_group_and_who_leaves_it_is_told(self) -> None:
+        said = self.said(*({"members": {"film": nodes}} for nodes in (["x"], ["x", "y"], ["y"], ["y"])))
+        assert said == [[], ["y joins film"], ["x leaves film"], []]
+
+    def test_failures_that_nobody_asked_for_are_told(self) -> None:
+        cable = [["Denver", "KansasCity"], ["KansasCity", "Denver"]]
+        node = {"links": [], "nodes": ["Denver"], "servers": []}
+        found, asked = {"outage": {"links": cable, "servers": ["east"]}}, {"down": {"links": cable[:1], "servers": []}}
+        calm: dict[str, Any] = {"outage": {"links": [], "servers": []}}
+        assert self.said(calm, found, found, calm) == [
+            [], ["Link Denver-KansasCity has failed", "Server east has failed"], [],
+            ["Link Denver-KansasCity works again", "Server east works again"],
+        ]  # fmt: skip
+        links = {"outage": {"links": cable, "servers": []}}
+        assert self.said(calm, links | asked, links, calm) == [[], [], [], []], "healed, and not yet seen to be"
+        assert self.said(calm, links | {"down": node}, calm) == [[], [], []]
+
+    def test_who_is_not_served_is_told(self) -> None:
+        cut = {"stranded": ["web-Denver"], "served": {"web-Denver": 0.0}}
+        part, most, whole = ({"served": {"web-Denver": value}} for value in (0.8, 0.993, 1.0))
+        assert self.said(cut, part, most, whole, part | {"members": {"web-Denver": []}}) == [
+            ["web-Denver is cut off from every destination"],
+            ["web-Denver reaches a destination again", "A part of web-Denver is refused"],
+            [],
+            ["web-Denver is served wholly again"],
+            [],
+        ]
+
 
 class TestReading:
     def test_state_and_history_agree(self, url: str, run: MadeUpRun) -> None:

@@ -120,6 +120,19 @@ def test_policy_and_demand(page: Page, run: MadeUpRun) -> None:
     assert run.feed.demand == {"web-Denver": 2.0}
 
 
+def test_a_backpressures_weight_is_changed(page: Page, run: MadeUpRun) -> None:
+    expect(page.locator("#weight")).to_be_hidden()
+    page.select_option("#policy", "gdcnc")
+    expect(page.locator("#weight")).to_have_value("1")
+    page.fill("#weight", "2.5")
+    page.keyboard.press("Enter")
+    expect(page.locator("#events")).to_contain_text("Policy: gdcnc(2.5) after gdcnc")
+    assert run.policy == "gdcnc(2.5)"
+    assert page.locator("#policy").input_value() == "gdcnc"
+    page.select_option("#policy", "joint")
+    expect(page.locator("#weight")).to_be_hidden()
+
+
 def test_a_sessions_routes_are_lit_with_their_splits_and_priced_in_parts(page: Page, run: MadeUpRun) -> None:
     page.click("#sessions [data-session='web-Houston']")
     split = last(run)["decided"]["web-Houston"]
@@ -161,6 +174,22 @@ def test_the_colours_tell_price_or_utilization(page: Page) -> None:
     page.keyboard.press("p")
     expect(page.locator("#legend")).to_contain_text("ms")
     assert page.locator("#map .line").evaluate_all(colours) != before
+
+
+def test_prices_of_minutes_leave_colours_for_what_comes_after(page: Page) -> None:
+    borders, counted = page.evaluate("""async () => {
+        const { Scale } = await import("./scale.js"), scale = new Scale();
+        const ticks = Array.from({ length: 50 }, (_, place) => ({
+            id: place + 1,
+            links: [1, 2, 5, 20].map((price) => ({ load: 1, price: price / 1e3 })),
+            servers: [{ price: place ? 0.03 : 100 }],
+        }));
+        for (const [first, last] of [[20, 30], [0, 30], [10, 40], [10, 50]]) scale.stretch(ticks.slice(first, last));
+        return [scale.borders(), scale.count];
+    }""")
+    assert counted == 50 * 5, "each tick once"
+    assert borders[-1] == 100
+    assert sum(border < 0.03 for border in borders) >= 3
 
 
 def test_a_phone_is_wide_enough_and_the_dark_is_dark(

@@ -2,8 +2,9 @@
 
 import { Charts } from "./charts.js";
 import { Comparison } from "./compare.js";
-import { NetworkMap, priceSteps, UTILIZATION } from "./map.js";
+import { NetworkMap, UTILIZATION } from "./map.js";
 import { linkOf, Panels } from "./panels.js";
+import { Scale } from "./scale.js";
 import { Store } from "./store.js";
 import { clock, ms, share } from "./words.js";
 
@@ -13,7 +14,7 @@ const PARTS = ["measure", "decide", "install", "judge"];
 const byId = (id) => document.getElementById(id);
 const store = new Store();
 const view = { quantity: "utilization", selected: null, at: null, compare: false };
-const scale = { low: Infinity, high: 0, widest: 0, seen: 0 };
+const scale = new Scale();
 const due = []; // what is to be drawn anew, a piece a frame: all at once would be longer than a frame
 let map, panels, charts, comparison, arrived = 0;
 
@@ -32,8 +33,8 @@ const DRAWN = [
     scrubber(now, tick);
   },
   (tick) => {
-    stretch();
-    const options = { quantity: view.quantity, borders: priceSteps(scale.low, scale.high), widest: scale.widest, selected: view.selected };
+    scale.stretch(store.ticks);
+    const options = { quantity: view.quantity, borders: scale.borders(), widest: scale.widest, selected: view.selected };
     legend(options.borders);
     byId("map").hidden = view.compare;
     byId("pair").hidden = !view.compare;
@@ -52,20 +53,6 @@ function drawNext() {
   const piece = due.shift(), now = place();
   if (due.length) requestAnimationFrame(drawNext);
   if (store.ticks.length) piece(store.ticks[now], now);
-}
-
-// The scales hold for all ticks seen, so that a colour means the same before and after.
-function stretch() {
-  const newest = store.ticks.at(-1).id;
-  if (newest === scale.seen && store.ticks.length === scale.count) return;
-  const fresh = store.ticks.length === scale.count + 1 ? [store.ticks.at(-1)] : store.ticks;
-  for (const tick of fresh) {
-    for (const state of tick.links) scale.widest = Math.max(scale.widest, state.load);
-    for (const { price } of [...tick.links, ...tick.servers])
-      if (price) [scale.low, scale.high] = [Math.min(scale.low, price), Math.max(scale.high, price)];
-  }
-  scale.seen = newest;
-  scale.count = store.ticks.length;
 }
 
 function legend(borders) {
@@ -113,10 +100,19 @@ function head(tick) {
   const sum = took.reduce((total, [, seconds]) => total + seconds, 0) || 1;
   while (parts.children.length < PARTS.length) parts.append(document.createElement("i"));
   took.forEach(([, seconds], index) => (parts.children[index].style.width = `${(100 * seconds) / sum}%`));
-  const chooser = byId("policy");
-  if (document.activeElement !== chooser) chooser.value = tick.policy;
-  chooser.disabled = !tick.changes;
-  chooser.title = store.network.policies.find((each) => each.name === tick.policy)?.summary ?? "";
+  chosen(tick);
+}
+
+// The policy of a tick; what cost weighs in it, V, is a part of its name: "gdcnc(10)".
+function chosen(tick) {
+  const { policies } = store.network, [, base, weight] = tick.policy.match(/^(.*?)(?:\(([^()]*)\))?$/);
+  const policy = policies.find((each) => each.name === tick.policy) ?? policies.find((each) => each.name === base);
+  const chooser = byId("policy"), field = byId("weight");
+  if (document.activeElement !== chooser) chooser.value = policy?.name ?? "";
+  chooser.title = policy?.summary ?? "";
+  byId("weighs").hidden = policy?.weight == null;
+  if (document.activeElement !== field) field.value = weight ?? policy?.weight ?? "";
+  chooser.disabled = field.disabled = !tick.changes;
 }
 
 function scrubber(now, tick) {
@@ -214,6 +210,10 @@ function listen() {
   byId("time").addEventListener("input", (event) => goTo(+event.target.value === store.ticks.length - 1 && view.at !== null ? store.ticks.length : +event.target.value));
   byId("policy").addEventListener("change", (event) => {
     change("api/policy", { policy: event.target.value });
+    event.target.blur();
+  });
+  byId("weight").addEventListener("change", (event) => {
+    if (event.target.reportValidity() && event.target.value !== "") change("api/policy", { policy: `${byId("policy").value}(${event.target.value})` });
     event.target.blur();
   });
 }

@@ -2,6 +2,7 @@
 
 import { select, zoom, zoomIdentity } from "./vendor/d3.js";
 import { made, shade } from "./copies.js";
+import { STEPS } from "./scale.js";
 import { hue, ms, owed, route, share } from "./words.js";
 
 const BEND = 0.09; // how far a link bends to one side, as a share of its length: both directions are seen
@@ -15,19 +16,12 @@ const LETTER = 6.6; // mean width of a letter of a name
 // Sides of a node where its name may stand: direction, to the right, down, anchor.
 const SIDES = [[Math.PI / 2, 0, 1, "middle"], [-Math.PI / 2, 0, -1, "middle"], [0, 1, 0, "start"], [Math.PI, -1, 0, "end"]];
 const DASH = 15; // px from one dash of a route to the next
-const STEPS = 9;
 export const UTILIZATION = [0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1];
 
 export const step = (value, borders) => {
   let place = 0;
   while (place < STEPS - 1 && value >= borders[place + 1]) place += 1;
   return place;
-};
-
-// Borders of the colours of price, in s: even in the logarithm.
-export const priceSteps = (low, high) => {
-  const from = Math.min(Math.max(low, high / 300), high / 2);
-  return Array.from({ length: STEPS + 1 }, (_, place) => from * (high / from) ** (place / STEPS));
 };
 
 export class NetworkMap {
