@@ -1,6 +1,6 @@
 // The live page of a run: what is shown, of which moment, and what keys and clicks do.
 
-import { Charts } from "./charts.js";
+import { Charts, CHARTS } from "./charts.js";
 import { Comparison } from "./compare.js";
 import { NetworkMap, UTILIZATION } from "./map.js";
 import { linkOf, Panels } from "./panels.js";
@@ -41,7 +41,7 @@ const DRAWN = [
     if (view.compare) comparison.show(options);
     else map.show(tick, options);
   },
-  (_, now) => charts.show(["link", "server"].includes(view.selected?.kind) ? view.selected : null, now),
+  ...CHARTS.map((which) => (_, now) => charts.show(which, ["link", "server"].includes(view.selected?.kind) ? view.selected : null, now)),
 ];
 
 function redraw() {
@@ -50,6 +50,7 @@ function redraw() {
 }
 
 function drawNext() {
+  if (map?.busy) return requestAnimationFrame(drawNext);
   const piece = due.shift(), now = place();
   if (due.length) requestAnimationFrame(drawNext);
   if (store.ticks.length) piece(store.ticks[now], now);

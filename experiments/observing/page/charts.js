@@ -3,6 +3,7 @@
 import uPlot from "./vendor/uplot.js";
 import { HUES, share } from "./words.js";
 
+export const CHARTS = ["price", "load", "gap"];
 const HEIGHT = 96;
 const LOWEST_GAP = 1e-4;
 const BUSIEST = 4; // links that are drawn where there is no server
@@ -77,8 +78,8 @@ export class Charts {
     return subject?.kind === "server" ? servers.filter((server) => server.name === subject.key) : servers;
   }
 
-  // Show all ticks, with a line at the one at `place`.
-  show(subject, place) {
+  // Show all ticks in one of the charts, with a line at the one at `place`.
+  show(which, subject, place) {
     const same = subject?.kind === this.subject?.kind && subject?.key === this.subject?.key;
     if (!this.charts.length || !same) {
       this.subject = subject;
@@ -88,10 +89,12 @@ export class Charts {
     const { ticks } = this.store;
     const x = ticks.map((tick) => tick.time);
     const column = (line, field, factor) => ticks.map((tick) => (tick[line.rows][line.index][field] ?? null) && tick[line.rows][line.index][field] * factor);
-    const [price, load, gap] = this.charts;
-    price.setData([x, ...this.drawn.map((line) => column(line, "price", 1e3).map((value) => value || null))]);
-    load.setData([x, ...this.drawn.map((line) => column(line, "utilization", 1))]);
-    gap.setData([x, ticks.map((tick) => (tick.gap == null ? null : Math.max(tick.gap, LOWEST_GAP)))]);
+    const columns = {
+      price: () => this.drawn.map((line) => column(line, "price", 1e3).map((value) => value || null)),
+      load: () => this.drawn.map((line) => column(line, "utilization", 1)),
+      gap: () => [ticks.map((tick) => (tick.gap == null ? null : Math.max(tick.gap, LOWEST_GAP)))],
+    };
+    this.charts[CHARTS.indexOf(which)].setData([x, ...columns[which]()]);
   }
 
   mark(chart, stroke) {

@@ -6,7 +6,7 @@ import { STEPS } from "./scale.js";
 import { hue, ms, owed, route, share } from "./words.js";
 
 const BEND = 0.09; // how far a link bends to one side, as a share of its length: both directions are seen
-const MARGIN = { x: 62, top: 30, bottom: 30 };
+const MARGIN = { x: 62, top: 38, bottom: 30 };
 const LINE = 13; // height of a line below a name
 const MANY = 40; // nodes of a network that is drawn finer
 const NARROW = 560; // width of a map that is stretched in height
@@ -41,6 +41,7 @@ export class NetworkMap {
       .on("zoom", (event) => this.move(event.transform))
       .on("end", () => this.settle());
     this.drawn = this.seen = zoomIdentity;
+    this.busy = false;
     const frame = select(container).call(this.zoom).on("dblclick.zoom", null);
     frame.on("dblclick", () => frame.call(this.zoom.transform, zoomIdentity));
     this.plane.on("click", () => pick(null));
@@ -251,7 +252,8 @@ export class NetworkMap {
       if (fails !== seen.fails) group.classList.toggle("down", fails);
       shown[link.index] = next;
     }
-    if (from + AT_ONCE < this.groups.length) this.waiting = requestAnimationFrame(() => this.showLinks(from + AT_ONCE));
+    this.busy = from + AT_ONCE < this.groups.length; // nothing else is drawn in those frames
+    if (this.busy) this.waiting = requestAnimationFrame(() => this.showLinks(from + AT_ONCE));
   }
 
   cross(tick, cables, dead) {

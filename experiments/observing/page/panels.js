@@ -6,6 +6,7 @@ import { bar, chip, classTable, duplications, element, fill, resource, say, stac
 import { clock, hue, mbit, ms, route, share } from "./words.js";
 
 const SHOWN = 24; // links in the list
+const KINDS = [["link", "links"], ["answers", "answers on the way back"], ["server", "server"]]; // parts of a route's price
 const TOLD = 40; // events in the list
 
 const same = (one, other) => one?.kind === other?.kind && one?.key === other?.key;
@@ -316,8 +317,8 @@ export class Panels {
     }
     const sums = routes.filter((each) => each.weight > 0.01).map((each) => each.sum);
     const spread = sums.length > 1 ? `The routes in use cost between ${ms(Math.min(...sums))} and ${ms(Math.max(...sums))}: where they cost the same, nothing is gained by moving.` : "";
-    const legend = element("p", "legend");
-    legend.append(element("i", "link"), "links ", element("i", "answers"), "answers on the way back ", element("i", "server"), "server");
+    const legend = element("p", "legend"), kinds = new Set(routes.flatMap((each) => each.parts.map(([, kind]) => kind)));
+    for (const [kind, words] of KINDS) if (kinds.has(kind)) legend.append(element("i", kind), `${words} `);
     return [
       element("h2", "", `${key}, from ${session.source}${session.kind === "multicast" ? ` to ${session.destinations.join(", ")}` : ""}`),
       element("p", "soft", `Offers ${mbit(tick.offered[key] ?? 0)}, ${mbit(tick.delivered?.[key] ?? 0)} delivered. One more packet adds, by each of its routes:`),
