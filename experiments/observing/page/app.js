@@ -28,10 +28,11 @@ function place() {
 
 const DRAWN = [
   (tick, now) => {
-    panels.show(tick, now, view.selected);
+    panels.showWays(tick, now, view.selected);
     head(tick);
     scrubber(now, tick);
   },
+  (tick) => panels.showEnds(tick, view.selected),
   (tick) => {
     scale.stretch(store.ticks);
     const options = { quantity: view.quantity, borders: scale.borders(), widest: scale.widest, selected: view.selected };

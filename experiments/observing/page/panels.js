@@ -22,12 +22,16 @@ export class Panels {
     document.querySelector("#locations .legend").append(...PARTS.flatMap(([part, kind]) => [element("i", kind), `${part} `]));
   }
 
-  show(tick, place, selected) {
+  // In two pieces, for one would be longer than a frame: who asks and who serves, and what is on the way.
+  showEnds(tick, selected) {
     this.servers(tick, selected);
     this.sessions(tick, selected);
-    this.links(tick, selected);
     this.locations(tick, selected);
     this.classes(tick);
+  }
+
+  showWays(tick, place, selected) {
+    this.links(tick, selected);
     this.events(place);
     this.details(tick, selected);
   }
