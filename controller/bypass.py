@@ -1,9 +1,10 @@
 """Bypasses: where packets go in the moment when a link fails, before anybody has decided anything.
 
-Each link from i to j has a group at i: its first bucket sends the packet on while the port is alive, its second sends
-it around the link, to j by other links (facility backup, as RFC 4090 does it for MPLS). On the bypass the packet
-carries a VLAN tag, the link's number; the last switch before j takes it off, so at j the packet is what it would have
-been, and goes on by its label or address. One bypass serves every session, and needs no message when the link fails.
+Each link from i to j has a group at i: its first bucket sends the packet on while the port is alive; its second, where
+other links lead to j, sends it around the link (facility backup, as RFC 4090 does it for MPLS). On the bypass the
+packet carries a VLAN tag, the link's number; the last switch before j takes it off, so at j the packet is what it would
+have been, and goes on by its label or address: also back over the link that it came by, which a port alone would
+refuse. One bypass serves every session, and needs no message when the link fails.
 
 A bypass is itself not bypassed, so two failures at once can lose packets but never turn them in circles; and a node
 that fails takes its bypasses along: then packets wait for the next decision of the controller.
@@ -53,23 +54,23 @@ def bypass(fabric: Fabric, link: LinkKey) -> tuple[str, ...]:
 
 
 def towards(fabric: Fabric, node: str, after: str) -> Action:
-    """What sends a packet from a node to a neighbour: the link's group, or the port where nothing leads around it."""
-    port = fabric.plant.switches[node].ports[after]
-    return ToGroup(port) if bypass(fabric, (node, after)) else Output(port)
+    """What sends a packet from a node to a neighbour, even back to where a bypass brought it from: the link's group."""
+    return ToGroup(fabric.plant.switches[node].ports[after])
 
 
 def bypasses(fabric: Fabric) -> Iterator[Placed]:
     """Each link's group, and the rules along its bypass."""
     for link in fabric.network.links:
         nodes = bypass(fabric, link.key)
+        own = fabric.plant.switches[link.src].ports[link.dst]
+        straight = Bucket((FORGET_PORT, Output(own)), own)
         if not nodes:
+            yield link.src, Group(own, "failover", (straight,))
             continue
         tag = VLAN_PRESENT | fabric.network.link_index[link.key] + 1
         ports = [fabric.plant.switches[a].ports[b] for a, b in pairwise(nodes)]
-        own = fabric.plant.switches[link.src].ports[link.dst]
         around = (FORGET_PORT, PushVlan(), SetField("vlan_vid", tag), Output(ports[0]))
-        buckets = (Bucket((FORGET_PORT, Output(own)), own), Bucket(around, ports[0]))
-        yield link.src, Group(own, "failover", buckets)
+        yield link.src, Group(own, "failover", (straight, Bucket(around, ports[0])))
         for (came, node), port in zip(pairwise(nodes), ports[1:], strict=False):
             match = (("in_port", fabric.plant.switches[node].ports[came]), ("vlan_vid", tag))
             last = (PopVlan(),) if port == ports[-1] and node == nodes[-2] else ()

@@ -196,6 +196,24 @@ def test_a_link_that_fails_is_bypassed_for_copies_too() -> None:
         fake.fail(a, b, works=True)
 
 
+def test_a_copy_goes_back_over_the_link_that_its_bypass_came_by() -> None:
+    """Links lead one way, so nothing leads around J>X, which the way around S>J ends with, turned."""
+    net = group_network(["S>J", "S>X", "X>J", "J>X", "X>Y"], "JY")
+    fabric = small.fabric(net)
+    (session,) = net.sessions
+    route = tree_route(session, {"J": (("S", "J"),), "Y": (("S", "J"), ("J", "X"), ("X", "Y"))})
+    rules, *_ = rules_of(fabric, make_allocation([route], [1.0]), Labels(), {}, {})
+    fake = FakeNetwork(fabric.plant)
+    for change in diff(rules, {}):
+        fake.apply(change)
+    fake.fail("S", "J")
+    arrivals = fake.send("h-S", group_packet(fabric, 20000))
+    assert {arrival.host: arrival.nodes for arrival in arrivals} == {
+        "h-J": ("S", "X", "J"),
+        "h-Y": ("S", "X", "J", "X", "Y"),
+    }
+
+
 def test_packets_of_no_group_session_and_labels_from_hosts_go_nowhere() -> None:
     fabric = small.fabric(group_network(BUTTERFLY, "XY"))
     rules, *_ = rules_of(fabric, some_trees(fabric.network, 1), Labels(), {}, {})
