@@ -42,7 +42,9 @@ def faults(
         typer.Argument(metavar="[SCENARIO]", help="A scenario's name (see `list`), or the path of a scenario file."),
     ] = "abilene",
     only: Annotated[str, typer.Option("--only", metavar="NAME,...", help="These rows alone.")] = "",
-    duration: Annotated[float, typer.Option("--duration", metavar="S", help="Seconds of the row `hitless`.")] = 300.0,
+    duration: Annotated[
+        float, typer.Option("--duration", metavar="S", help="Seconds of the rows `hitless` and `members`.")
+    ] = 300.0,
     seed: SeedOption = 1,
     framework: FrameworkOption = "os-ken",
     metrics: MetricsOption = METRICS,
@@ -61,7 +63,7 @@ def faults(
     ] = None,
     to: JsonOption = None,
 ) -> None:
-    """Let links, servers, switches and the controller fail under load, and show what packets see of it."""
+    """Let links, servers, switches and the controller fail under load, and members come and go: a table."""
     from experiments.faults.table import chosen, run
     from experiments.pages.faults import as_csv, html
     from experiments.running.machine import versions
@@ -82,6 +84,8 @@ def faults(
         table = run(network, rows, options, seed, duration, say)
     found = table.outcomes
     made = as_json(network.name, seed, found, table.machine(framework, versions(framework)))
+    if table.left_out:
+        made["left_out"] = dict(table.left_out)
     if table.captures:
         made["captures"] = [asdict(capture) for capture in table.captures]
     show(found)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
-from experiments.faults.ground import Ground, Line
+from experiments.faults.ground import Ground, Line, links_of, spare_cables
+from experiments.faults.joining import POLICY, SHARE, ample, group_of
 from experiments.faults.rows import LOST, NONE_TWICE, PACKETS, STEAL, Figure, Row, Seen
+from experiments.result.groups import bound
+from pricing.network import LinkKey, Network
+from pricing.outage import Outage, remains
 
 AWAY_TICKS = 4
 """Ticks for which something stays failed after that was noticed (ours)."""
@@ -13,7 +18,27 @@ AWAY_TICKS = 4
 
 def fail_link(ground: Ground) -> Seen:
     """Cut the busiest cable, and mend it."""
-    a, b = ground.busiest_cable()
+    return _fail(ground, *ground.busiest_cable())
+
+
+def sparing(network: Network) -> Network:
+    """The network with long queues, at the share of what the policy carries whichever spare cable is cut."""
+    cut = (Outage(frozenset({key, key[::-1]})) for key in spare_cables(network))
+    return ample(network).with_demand(SHARE * min(bound(remains(network, outage).network, POLICY) for outage in cut))
+
+
+def fail_tree(ground: Ground) -> Seen:
+    """Cut the cable that carries most of a group, and mend it."""
+    group = group_of(ground.network)
+    assert group is not None
+    carried: Counter[LinkKey] = Counter()
+    for route, weight in ground.lines[-1]["decided"][group.name]:
+        for a, b in links_of(route):
+            carried[min(a, b), max(a, b)] += weight
+    return _fail(ground, *max(spare_cables(ground.network), key=lambda key: carried[key]))
+
+
+def _fail(ground: Ground, a: str, b: str) -> Seen:
     emulation, network = ground.up.emulation, ground.network
     both = [network.link_index[a, b], network.link_index[b, a]]
     moment = time.time()
@@ -37,8 +62,8 @@ def fail_link(ground: Ground) -> Seen:
 
 def _avoided(line: Line, a: str, b: str) -> bool:
     """Whether no route in force has a cable."""
-    ways = (f">{route.partition('@')[0]}>" for split in line["decided"].values() for route, _ in split)
-    return not any(f">{a}>{b}>" in way or f">{b}>{a}>" in way for way in ways)
+    routes = (route for split in line["decided"].values() for route, _ in split)
+    return not any({(a, b), (b, a)} & links_of(route) for route in routes)
 
 
 def kill_server(ground: Ground) -> Seen:
@@ -103,6 +128,26 @@ LINK = Row(
         STEAL,
     ),
     fail_link,
+)
+
+TREE = Row(
+    "tree",
+    "the cable that carries most of the group fails, and returns some ticks later; the rate is "
+    f"{SHARE:g} of what {POLICY} carries without any one cable",
+    "its destinations are whole again within 2 ticks, nothing comes twice, and the cable is in use when it is back",
+    (
+        Figure("packets", "packets", "copies that were owed to destinations, while the row was run"),
+        Figure("lost", "packets", "of these, copies that never came"),
+        Figure("duplicated", "packets", "of these, copies that came more than once", most=0),
+        Figure("last_lost_s", "s", "from the cable's failure to the last lost packet that was sent"),
+        Figure("last_lost_ticks", "ticks", "the same in ticks", most=2, timing=True),
+        Figure("repriced_ticks", "ticks", "until no tree uses it and its price is infinite", most=2, timing=True),
+        Figure("top_utilization", "ratio", "of the links meanwhile: a storm or a loop would fill them", most=1.05),
+        Figure("back_ticks", "ticks", "from its return until it is priced again", most=2, timing=True),
+        Figure("used_ticks", "ticks", "from then until a tree uses it", least=1),
+        STEAL,
+    ),
+    fail_tree,
 )
 
 SERVER = Row(

@@ -6,12 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import networkx as nx
 
 from experiments.running.campaign import Campaign
 from experiments.running.phase import Traffic
+from pricing.chains import node_of
 from pricing.network import LinkKey, Network
 
 PATIENCE_S = 40.0
@@ -97,12 +99,21 @@ class Ground:
     def busiest_cable(self) -> LinkKey:
         """The cable that carries most, of those without which the network still hangs together."""
         load = {link.key: row["load"] for link, row in zip(self.network.links, self.lines[-1]["links"], strict=True)}
-
         return max(spare_cables(self.network), key=lambda key: load[key] + load[key[::-1]])
 
     def entrance(self) -> str:
         """The node at which the largest session enters: its switch has slots that change."""
         return max(self.network.sessions, key=lambda session: session.rate).source
+
+
+def links_of(route: str) -> set[LinkKey]:
+    """The links of a route or tree as a line has it.
+
+    >>> sorted(links_of("a>b>c@server")), sorted(links_of("a>b{x,y} b>x{x}"))
+    ([('a', 'b'), ('b', 'c')], [('a', 'b'), ('b', 'x')])
+    """
+    ways = [hop.partition("{")[0] for hop in route.split()] if "{" in route else [route.partition("@")[0]]
+    return {(node_of(src), node_of(dst)) for way in ways for src, dst in pairwise(way.split(">"))}
 
 
 def spare_cables(network: Network) -> list[LinkKey]:

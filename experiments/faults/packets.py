@@ -1,4 +1,7 @@
-"""What became of every request: answered once, never, or more often, by the sequence numbers in the hosts' logs."""
+"""What became of every packet: answered once, never, or more often, by the sequence numbers in the hosts' logs.
+
+A packet of a group counts once for each of its destinations, whose hosts take it in.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from topologies.hosts.logs import SECOND
 
 @dataclass(frozen=True)
 class Packets:
-    """Requests in the order of their sessions.
+    """Packets in the order of their sessions, and of their destinations.
 
     Parameters
     ----------
     sent : array of shape (n,)
         Unix time, s.
     times : array of shape (n,)
-        How often each was answered; where a session is not answered, how often servers took it in.
+        How often each was answered; where a session is not answered, how often it was taken in.
     """
 
     sent: FloatArray
@@ -29,20 +32,24 @@ class Packets:
 
     @classmethod
     def of(cls, traffic: Traffic) -> Packets:
-        """The requests of traffic that has been stopped."""
+        """The packets of traffic that has been stopped; not those to hosts whose servers were killed."""
         requests, answers, served = traffic.logs()
         sent, times = [np.zeros(0)], [np.zeros(0, np.int64)]
         for index, session in enumerate(traffic.network.sessions):
             rows = requests[session.name][0]
             rows = rows[rows["sent"] > 0]
+            taken = {host: log["seq"][log["session"] == index] for host, (log, _) in served.items()}
             if session.response_bits > 0:
-                came = answers[session.name][0]["seq"]
+                ends = [answers[session.name][0]["seq"]]
+            elif session.kind == "multicast":
+                ends = [taken[host] for host in map(traffic.plant.host_at, session.destinations) if host in taken]
             else:
-                came = np.concatenate([log["seq"][log["session"] == index] for log, _ in served.values()])
-            known, often = np.unique(came, return_counts=True)
-            count = dict(zip(known.tolist(), often.tolist(), strict=True))
-            sent.append(rows["sent"] / SECOND)
-            times.append(np.array([count.get(number, 0) for number in rows["seq"].tolist()], np.int64))
+                ends = [np.concatenate(list(taken.values()))]
+            for came in ends:
+                known, often = np.unique(came, return_counts=True)
+                count = dict(zip(known.tolist(), often.tolist(), strict=True))
+                sent.append(rows["sent"] / SECOND)
+                times.append(np.array([count.get(number, 0) for number in rows["seq"].tolist()], np.int64))
         return cls(np.concatenate(sent), np.concatenate(times))
 
     def between(self, start: float, end: float) -> Packets:

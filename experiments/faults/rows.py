@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from experiments.faults.ground import Ground
+    from experiments.running.phase import Traffic
 
 Figures = Mapping[str, float | None]
 """Measured figures by name; None for what was never seen."""
@@ -65,10 +66,13 @@ class Seen:
     figures : mapping of str to float or None
     moment : float, optional
         Unix time, s, of the fault, from which the last packet lost is counted.
+    later : callable, optional
+        More figures, which only the logs of traffic that has ended tell.
     """
 
     figures: Figures
     moment: float | None = None
+    later: Callable[[Traffic], Figures] = lambda _: {}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ def findings(made: Mapping[str, Any], found: Sequence[Outcome]) -> list[str]:
     lines = [f"{number(packets)} requests were sent meanwhile; {number(lost)} of them were lost."]
     if failed:
         lines.append(f"Not passed: {', '.join(failed)}.")
+    if left_out := made.get("left_out"):
+        lines.append(f"Left out, because {made['scenario']} lacks what they need: {', '.join(left_out)}.")
     return lines + told_of_machine(made["machine"])
 
 

@@ -7,6 +7,7 @@ answer late or never are waited for, and a server's link fails as others do: `bi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,12 @@ TICK_S = 0.3
 LENGTH_S = 4.0
 """Of the row `hitless`."""
 
+GROUPS_S = 14.0
+"""Of the row `members`: a member joins and leaves, and is away for long enough."""
+
 ELSEWHERE = {"controller", "switch", "server-link", "late", "silent"}
+
+OF_GROUPS = {"members", "tree"}
 
 RING = Network(
     "ring",
@@ -37,13 +43,25 @@ RING = Network(
 )
 
 
+GROUPS = Network(
+    "ring",
+    RING.nodes,
+    tuple(replace(link, queue=5000) for link in RING.links),
+    (),
+    (Session("group", "a", "multicast", ("b", "c", "d"), 4e5, group="239.1.1.1"),),
+)
+
+
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcome]:
     """Every row, run once."""
-    scenario = Scenario("ring", "", "", RING, Control(TICK_S, 128), Path("ring.yaml"))
     options = Options(metrics="127.0.0.1:19466", wait=300.0)
-    rows = [row for row in chosen([]) if row.name not in ELSEWHERE]
-    return {outcome.row.name: outcome for outcome in run(scenario, rows, options, 1, LENGTH_S).outcomes}
+    found: dict[str, Outcome] = {}
+    for network, length, names in ((RING, LENGTH_S, set(ROWS) - ELSEWHERE - OF_GROUPS), (GROUPS, GROUPS_S, OF_GROUPS)):
+        scenario = Scenario("ring", "", "", network, Control(TICK_S, 128), Path("ring.yaml"))
+        outcomes = run(scenario, chosen(sorted(names)), options, 1, length).outcomes
+        found |= {outcome.row.name: outcome for outcome in outcomes}
+    return found
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ELSEWHERE])

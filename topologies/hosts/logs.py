@@ -4,6 +4,7 @@
 |---|---|---|
 | `SENT` | `topologies.hosts.sender` | request that was sent, or refused by its socket (`sent` is 0 then) |
 | `ANSWERED` | `topologies.hosts.sender` | answer that came back |
+| `ANSWERED` | `topologies.hosts.member` | packet of a group that came over the host's wire |
 | `SERVED` | `topologies.hosts.server` | request that a server took in |
 
 All times are nanoseconds of CLOCK_REALTIME: the one clock that kernel stamps and processes of a machine share. A log is
@@ -23,7 +24,7 @@ SENT = np.dtype([("seq", "u4"), ("flow", "u2"), ("size", "u2"), ("due", "i8"), (
 """A request: its number in the session, its flow, its payload in bytes, when it was due and when it was sent in ns."""
 
 ANSWERED = np.dtype([("seq", "u4"), ("received", "i8")])
-"""An answer: the request's number and the kernel's stamp of its arrival, ns."""
+"""An answer, or a packet of a group: the request's number and the kernel's stamp of its arrival, ns."""
 
 SERVED = np.dtype(
     [

@@ -64,6 +64,11 @@ def join(sock: socket.socket, group: str) -> None:
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + bytes(4))
 
 
+def leave(sock: socket.socket, group: str) -> None:
+    """Let the host leave a group that it joined by this socket."""
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, socket.inet_aton(group) + bytes(4))
+
+
 def stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
     """The kernel's stamp, ns of CLOCK_REALTIME, from what `recvmsg` returned beside a packet."""
     seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
