@@ -78,6 +78,9 @@ def group_network() -> Network:
     return Network(net.name, net.nodes, net.links, (), (session,))
 
 
+LINE = group_network()
+
+
 @dataclass
 class Host:
     """A program in a host that joins and leaves when it is told."""
@@ -108,8 +111,12 @@ class Bed:
     started: ExitStack
 
     def program(self, host: str, text: str, *arguments: str) -> subprocess.Popen[str]:
-        """A program in a host, ended with the bed."""
-        command = ["ip", "netns", "exec", f"{self.switch.netns}-{host}", sys.executable, "-c", text, *arguments]
+        """A program of ours in a host, ended with the bed."""
+        return self.run(host, sys.executable, "-c", text, *arguments)
+
+    def run(self, host: str, *words: str) -> subprocess.Popen[str]:
+        """Any program in a host, ended with the bed."""
+        command = ["ip", "netns", "exec", f"{self.switch.netns}-{host}", *words]
         found = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.started.enter_context(found)
         self.started.callback(found.kill)
@@ -132,9 +139,8 @@ class Bed:
 
 
 @contextmanager
-def bed(folder: Path, *options: str) -> Iterator[Bed]:
-    """The network, its controller, and the source."""
-    net = group_network()
+def bed(folder: Path, *options: str, net: Network = LINE, sends: bool = True) -> Iterator[Bed]:
+    """A network, its controller, and the source where nobody else sends."""
     every = ["--policy=steiner", "--slots=16", f"--metrics=127.0.0.1:{free_port()}", *options]
     with private_switch() as switch:
         plant = build(switch, net, "127.0.0.1:6653")
@@ -145,8 +151,11 @@ def bed(folder: Path, *options: str) -> Iterator[Bed]:
             started.callback(lines.close)  # type: ignore[attr-defined]
             found = Bed(switch, plant, lines, started)
             first = found.until(lambda line: "members" in line)
-            assert (first["error"], first["members"], first["served"]) == (None, {"k": []}, {"k": 0.0})
-            found.program("h-a", SENDER, GROUP)
+            assert first["error"] is None
+            assert not any(first["members"].values())
+            assert not any(first["served"].values())
+            if sends:
+                found.program("h-a", SENDER, GROUP)
             yield found
 
 
