@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
         raise WardropError(
             f"--slots {options.slots} --tick {options.tick}: 1 to 65536 slots and 0.05 to 60 s are accepted"
         )
-    gc.disable()  # until the first tick: what is loaded until then stays, and somebody may be waiting for prices
+    gc.disable()  # somebody may be waiting for prices; `controller.garbage` searches between ticks
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads cost more than they bring
     if os.geteuid() == 0:
         os.setpriority(os.PRIO_PROCESS, 0, NICE)

@@ -7,7 +7,6 @@ of error, and says why once: the same message is not repeated until a tick has g
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import socket
@@ -19,7 +18,7 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
-from controller import adopt, health, membership, tick
+from controller import adopt, garbage, health, membership, tick
 from controller.announce import announcements
 from controller.exports import exports
 from controller.fabric import Fabric
@@ -114,10 +113,7 @@ class Controller:
         self.start()
         due = time.monotonic()
         self.tick()
-        # What is alive now stays alive; collections need not walk through it in the middle of a tick.
-        gc.collect()
-        gc.freeze()
-        gc.enable()
+        garbage.keep()
         while not self.stopping:
             due = max(due + self.period, time.monotonic())
             seen = self.switchboard.dead
@@ -126,6 +122,7 @@ class Controller:
                 time.sleep(min(left, 0.1))
             if not self.stopping:
                 self.tick()
+                garbage.collect(self.state.tick)
 
     def start(self) -> None:
         """Wait for every switch, and go on with the rules that it has, or clear it and begin with a first allocation.

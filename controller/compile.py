@@ -262,7 +262,7 @@ def forward_rules(fabric: Fabric, labels: Labels, path: Path) -> tuple[Placed, .
     return _forward_rules(fabric, path, labels.numbers[path])
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def _forward_rules(fabric: Fabric, path: Path, number: int) -> tuple[Placed, ...]:
     match = _match(eth_dst=(label(number), LABEL_MASK))
     host, counted = fabric.plant.hosts[path.host], not path.back
@@ -347,14 +347,14 @@ def _fallback_rule(node: str, meaning: int, number: int) -> Placed:
     return node, declare(SLOTS, 10, _match(metadata=meaning), Load("reg1", number), Goto(STAMP))
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def slot_rule(node: str, meaning: int, slot: int, number: int) -> Placed:
     """Gives a slot its route, unless a pin has given the packet one; drops what is not let in."""
     match = (("metadata", meaning), ("reg1", 0), ("reg2", slot))
     return node, declare(SLOTS, 20, match, *(() if number == REFUSED else _route(number)))
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def back_rule(node: str, meaning: int, slot: int, number: int) -> Placed:
     """Gives the answers of a slot their way back."""
     return node, declare(SLOTS, 20, (("metadata", meaning), ("reg2", slot)), *_route(number))

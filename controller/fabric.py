@@ -129,7 +129,7 @@ class Fabric:
             nodes.append(hops[nodes[-1]])
         return tuple(nodes)
 
-    @lru_cache(maxsize=1 << 16)  # noqa: B019  a run has one network
+    @lru_cache(maxsize=1 << 14)  # noqa: B019  a run has one network
     def there(self, route: Route) -> Path:
         """The path that packets of a route take; of a tree the part that they enter as."""
         session = self.sessions[route.session]
@@ -150,7 +150,7 @@ class Fabric:
         anycast = self.sessions[path.session].kind == "anycast"
         return Route(path.session, tuple(itertools.pairwise(path.nodes)), path.host if anycast else "")
 
-    @lru_cache(maxsize=1 << 16)  # noqa: B019
+    @lru_cache(maxsize=1 << 14)  # noqa: B019
     def back(self, path: Path) -> Path:
         """The way of the answers to packets that came along a path."""
         session = self.sessions[path.session]
@@ -159,7 +159,7 @@ class Fabric:
             return self.fallback(session, path.host)
         return Path(session.name, True, nodes, self.plant.source(session))
 
-    @lru_cache(maxsize=1 << 16)  # noqa: B019
+    @lru_cache(maxsize=1 << 14)  # noqa: B019
     def companions(self, path: Path) -> tuple[Path, ...]:
         """The paths that must have numbers where a path there has one: its way back, or the other parts of its tree."""
         if not path.copies:

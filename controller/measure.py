@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -46,8 +46,7 @@ Key = tuple[Literal["in", "out", "rule"], str, int]
 """(what, switch, port or cookie): frames in at a port, frames out of it, packets that met a rule."""
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     """Packets and bytes so far, at `time` (s)."""
 
     packets: int
@@ -55,8 +54,7 @@ class Count:
     time: float
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(NamedTuple):
     """packets/s and bit/s, told from the interval that ended at `time` (s)."""
 
     packets: float

@@ -144,32 +144,7 @@ class Problem:
         KeyError
             When a link, server or session of the route is not in the network, or answers have no way back.
         """
-        if route not in self._usages:
-            self._usages[route] = self._usage(route)
-        return self._usages[route]
-
-    @cached_property
-    def _usages(self) -> dict[Route, tuple[IntArray, FloatArray]]:
-        """What `usage` has found: the same few routes are asked for at every tick, whatever the laws."""
-        plain = self.network.plain
-        return {} if plain is self.network else problem_of(plain)._usages
-
-    def _usage(self, route: Route) -> tuple[IntArray, FloatArray]:
-        network = self.network
-        session = network.sessions[network.session_index[route.session]]
-        if route.statuses:  # several copies of a packet may cross one link
-            steps = [steps_of(network, session)[key] for key in route.links]
-            used, place = np.unique([step.resource for step in steps], return_inverse=True)
-            return used.astype(np.intp), np.bincount(place, [step.use for step in steps]).astype(float)
-        index = [network.link_index[key] for key in route.links]
-        amount = [1.0] * len(index)
-        if session.response_bits > 0:
-            index += [network.link_index[dst, src] for src, dst in route.links]
-            amount += [session.response_bits / session.frame_bits] * len(route.links)
-        if route.server:
-            index.append(self.link_count + network.server_index[route.server])
-            amount.append(session.work / session.frame_bits)
-        return np.array(index, dtype=np.intp), np.array(amount)
+        return _usage(self.network.plain, route)
 
     def usage_matrix(self, routes: Sequence[Route]) -> FloatArray:
         """Usage of all routes as columns, shape (R, routes)."""
@@ -181,11 +156,7 @@ class Problem:
 
     def usages(self, routes: Sequence[Route]) -> tuple[IntArray, IntArray, FloatArray]:
         """Usage of all routes in one row: route n uses index[start[n]:start[n + 1]] by as many amounts."""
-        every = [self.usage(route) for route in routes]
-        start = np.cumsum([0, *(len(index) for index, _ in every)])
-        if not every:
-            return start, np.zeros(0, dtype=np.intp), np.zeros(0)
-        return start, np.concatenate([index for index, _ in every]), np.concatenate([amount for _, amount in every])
+        return _usages(self.network.plain, tuple(routes))
 
     def loads(self, allocation: Allocation, offered: FloatArray | None = None) -> FloatArray:
         """Load of each resource (R,) when the sessions offer `offered` bit/s (K,), their nominal rates by default."""
@@ -217,6 +188,35 @@ class Problem:
     def total_cost(self, load: FloatArray) -> float:
         """sum_r weight_r x_r D_r(x_r), s·bit/s; infinite from capacity on."""
         return float(self.weight @ self.laws.cost(load))
+
+
+@lru_cache(maxsize=1 << 15)
+def _usage(network: Network, route: Route) -> tuple[IntArray, FloatArray]:
+    """`Problem.usage`, kept: many of the routes of one tick are asked for at the next, whatever the laws."""
+    session = network.sessions[network.session_index[route.session]]
+    if route.statuses:  # several copies of a packet may cross one link
+        steps = [steps_of(network, session)[key] for key in route.links]
+        used, place = np.unique([step.resource for step in steps], return_inverse=True)
+        return used.astype(np.intp), np.bincount(place, [step.use for step in steps]).astype(float)
+    index = [network.link_index[key] for key in route.links]
+    amount = [1.0] * len(index)
+    if session.response_bits > 0:
+        index += [network.link_index[dst, src] for src, dst in route.links]
+        amount += [session.response_bits / session.frame_bits] * len(route.links)
+    if route.server:
+        index.append(len(network.links) + network.server_index[route.server])
+        amount.append(session.work / session.frame_bits)
+    return np.array(index, dtype=np.intp), np.array(amount)
+
+
+@lru_cache(maxsize=16)
+def _usages(network: Network, routes: tuple[Route, ...]) -> tuple[IntArray, IntArray, FloatArray]:
+    """`Problem.usages`, kept: a tick asks for the same few rows of routes several times. Nobody writes to them."""
+    every = [_usage(network, route) for route in routes]
+    start = np.cumsum([0, *(len(index) for index, _ in every)])
+    if not every:
+        return start, np.zeros(0, dtype=np.intp), np.zeros(0)
+    return start, np.concatenate([index for index, _ in every]), np.concatenate([amount for _, amount in every])
 
 
 @lru_cache(maxsize=32)
