@@ -373,13 +373,15 @@ def _account(
         found = groups.report(accounts, chosen.name, seed, command, machine)
         return found | captures | {"elapsed_s": time.monotonic() - began}
     found = report(accounts, chosen.name, seed, command, machine)
+    less = next((each for each in accounts if each.log.setting.without), None)
     for account, entry in zip(accounts, found["runs"], strict=True):
         baseline = accounts[0] if account is not accounts[0] else None
+        other = less if account.log.policy != accounts[0].log.policy else None
         if chosen.groups:
             entry["users"] = told(account, chosen.groups)
             entry["verdicts"] = [*user_verdicts(account, chosen.groups, baseline), *verdicts(account, priced=False)]
         else:
-            entry["verdicts"] = verdicts(account, baseline, account.log.policy in ITERATES)
+            entry["verdicts"] = verdicts(account, baseline, account.log.policy in ITERATES, other)
     return found | captures | {"elapsed_s": time.monotonic() - began}
 
 

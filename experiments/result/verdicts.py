@@ -45,6 +45,9 @@ GAP_TICKS = 30
 RATIO_LIMIT = 0.6
 """Priced mean delay over the shortest path's; beside any other, what comes later must not be slower."""
 
+UNDONE = 1.1
+"""Mean delay, over that of the selfish without the harmful link, at which the harm counts as undone (ours)."""
+
 TICK_LIMIT_S = 0.2
 
 SIGNALLING_TOLERANCE = 0.1
@@ -57,7 +60,9 @@ FULL, FILLED, LOST = 1e-3, 0.95, 1e-3
 """A link is cleared full within this part of its share; how much of its share it must carry, and how little lose."""
 
 
-def verdicts(account: Account, baseline: Account | None = None, priced: bool = True) -> list[dict[str, Any]]:
+def verdicts(
+    account: Account, baseline: Account | None = None, priced: bool = True, less: Account | None = None
+) -> list[dict[str, Any]]:
     """The verdicts of one phase.
 
     Parameters
@@ -67,6 +72,8 @@ def verdicts(account: Account, baseline: Account | None = None, priced: bool = T
         The phase that it is compared with, on the same packets.
     priced : bool
         Whether its policy iterates towards the optimum.
+    less : Account, optional
+        The first policy's phase without a link: where that link does harm, this is to show that its policy undoes it.
     """
     if account.is_market:
         whole = [*_whole(account), *_shed(account)]
@@ -74,6 +81,8 @@ def verdicts(account: Account, baseline: Account | None = None, priced: bool = T
     found = []
     if baseline is not None:
         found.append(_compared(account, baseline))
+    if less is not None:
+        found.append(_undone(account, less))
     found += [_delay(account), _loads(account), _splits(account)]
     found += [_growth(account), *_whole(account)]
     if priced:
@@ -130,6 +139,14 @@ def _against_baseline(account: Account, baseline: Account) -> dict[str, Any]:
     name = f"mean delay of {account.log.setting} over {baseline.log.setting}"
     note = f"the same packets in both phases, {account.log.measure:.0f} s each after settling"
     return entry(name, value, limit, None, at_most(value, limit), note, "ratio")
+
+
+def _undone(account: Account, less: Account) -> dict[str, Any]:
+    """The delay with all links under a policy, over the first policy's without one."""
+    value = _ratio(account, less)
+    name = f"mean delay of {account.log.setting} over {less.log.setting}"
+    note = "the same packets in both phases; where that link does harm, this says whether it is undone"
+    return entry(name, value, UNDONE, None, at_most(value, UNDONE), note, "ratio")
 
 
 def _ratio(account: Account, baseline: Account) -> Estimate:

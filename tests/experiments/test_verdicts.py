@@ -1,0 +1,45 @@
+"""Verdicts on made-up accounts: what a harmful link costs the selfish, and whether tolls undo it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+
+from experiments.result import verdicts
+from experiments.result.assemble import Account
+from experiments.running.phase import Setting
+from pricing.values import FloatArray
+
+PACKETS = 4000
+
+
+def account(setting: Setting, delay: FloatArray) -> Account:
+    """A phase in which these packets had these delays, every second quiet."""
+    everything = np.ones(PACKETS, dtype=bool)
+    window = SimpleNamespace(holds=lambda sent: everything, quiet=lambda sent: everything)
+    requests = SimpleNamespace(sent=np.arange(PACKETS), session=np.zeros(PACKETS), delay=delay)
+    log = SimpleNamespace(setting=setting, policy=setting.policy, measure=60.0)
+    return cast(Account, SimpleNamespace(window=window, requests=requests, log=log))
+
+
+@pytest.mark.parametrize(("mean", "said"), [(8.9e-3, "met"), (12.8e-3, "not met")])
+def test_tolls_undo_what_a_link_does_to_the_selfish_or_do_not(mean: float, said: str) -> None:
+    own = np.random.default_rng(1).exponential(1.0, PACKETS)
+    less = account(Setting("user-equilibrium", without=("North", "South")), 8.9e-3 * own)
+    found = verdicts._undone(account(Setting("tolled"), mean * own), less)
+    assert found["name"] == "mean delay of tolled over user-equilibrium without North-South"
+    assert found["measured"] == pytest.approx(mean / 8.9e-3)
+    assert found["verdict"] == said
+
+
+def test_a_harmful_link_shows_in_the_ratio_without_it() -> None:
+    own = np.random.default_rng(1).exponential(1.0, PACKETS)
+    every = account(Setting("user-equilibrium"), 13.0e-3 * own)
+    less = account(Setting("user-equilibrium", without=("North", "South")), 8.9e-3 * own)
+    found = verdicts._compared(less, every)
+    assert found["name"] == "mean delay of user-equilibrium without North-South over user-equilibrium"
+    assert found["verdict"] == "met"
+    assert found["measured"] < 1
