@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain
 
 from controller.compile import Deals
@@ -49,15 +48,9 @@ class Use:
 
 def named(fabric: Fabric, labels: Labels, deals: Deals) -> frozenset[int]:
     """The numbers that rules lead to: of slots, of their companions, and of the ways back of last resort."""
-    rest = {labels.numbers.get(path, 0) for path in fabric.fallbacks.values()}
-    return frozenset(rest).union(*(_named(fabric, labels, tuple(deal)) for deal in deals.values()))
-
-
-@lru_cache(maxsize=1 << 13)
-def _named(fabric: Fabric, labels: Labels, deal: tuple[int, ...]) -> frozenset[int]:
-    numbers = set(deal) - {REFUSED}
+    numbers = set(chain.from_iterable(deals.values())) - {REFUSED}
     beside = chain.from_iterable(fabric.companions(labels.path(number)) for number in numbers)
-    return frozenset(numbers | {labels.numbers.get(path, 0) for path in beside})
+    return frozenset(numbers.union(labels.numbers.get(path, 0) for path in chain(beside, fabric.fallbacks.values())))
 
 
 def observe(fabric: Fabric, labels: Labels, deals: Deals, meter: Meter, told: Set[str], use: Use, now: float) -> Use:
