@@ -290,11 +290,13 @@ def _validate(
     token: str | None = None,
 ) -> dict[str, Any]:
     """Run the phases, with a page where one is wanted, and say what they showed."""
+    from experiments.running.campaign import LIVES_ON_DEMAND
     from pricing.joint.feasible import least_top_utilization
 
     chosen = as_carried(chosen, [setting.policy for setting in settings])
     _check_users(chosen, settings)
-    for failed in {setting.without for setting in settings}:  # demand beyond capacity has no steady state to measure
+    # Demand beyond capacity has no steady state to measure, but where it is shed.
+    for failed in {setting.without for setting in settings if setting.policy not in LIVES_ON_DEMAND}:
         least_top_utilization(_without(chosen.network, failed))
     began = time.monotonic()
     with _page(chosen, page, token) as feed:

@@ -348,6 +348,10 @@ class Account:
         places["refused"] = min(int(self.refused.sum()), nowhere + places["switch"])
         places["switch"] -= max(places["refused"] - nowhere, 0)
         missing -= min(places["refused"], nowhere)
+        # Where it is refused, the pages that are fetched beside it are too, and nobody misses their packets.
+        pages = min(places["switch"], max(-missing, 0)) if places["refused"] else 0
+        places["switch"] -= pages
+        missing += pages
         # Queues and switches count packets of the background too, which nobody misses here.
         return places | {"unaccounted": max(missing, 0) if self.log.background else missing}
 
