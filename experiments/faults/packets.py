@@ -39,6 +39,7 @@ class Packets:
             rows = requests[session.name][0]
             rows = rows[rows["sent"] > 0]
             taken = {host: log["seq"][log["session"] == index] for host, (log, _) in served.items()}
+            frames = session.answer_frames if session.response_bits > 0 else 1
             if session.response_bits > 0:
                 ends = [answers[session.name][0]["seq"]]
             elif session.kind == "multicast":
@@ -49,7 +50,7 @@ class Packets:
                 known, often = np.unique(came, return_counts=True)
                 count = dict(zip(known.tolist(), often.tolist(), strict=True))
                 sent.append(rows["sent"] / SECOND)
-                times.append(np.array([count.get(number, 0) for number in rows["seq"].tolist()], np.int64))
+                times.append(np.array([count.get(number, 0) // frames for number in rows["seq"].tolist()], np.int64))
         return cls(np.concatenate(sent), np.concatenate(times))
 
     def between(self, start: float, end: float) -> Packets:

@@ -18,6 +18,7 @@ from experiments.faults.hitless import HITLESS, roomy
 from experiments.faults.joining import MEMBERS, POLICY, comers, group_of, lively
 from experiments.faults.overloading import OVERLOAD
 from experiments.faults.packets import Packets
+from experiments.faults.reclearing import MARKET_LINK, MARKET_STEP, market_lacks
 from experiments.faults.refusing import LATE, REFUSAL, SILENT
 from experiments.faults.restarting import CONTROLLER, OPEN_VSWITCH, SWITCH
 from experiments.faults.rows import Figures, Outcome, Row, Seen
@@ -84,6 +85,7 @@ BEDS = (
     Bed("faults", "joint-distributed", SURVIVING, _service_lacks),
     Bed("members", POLICY, (MEMBERS,), _members_lack, lively, timed=True),
     Bed("tree", POLICY, (TREE,), _tree_lacks, sparing),
+    Bed("market", "market", (MARKET_STEP, MARKET_LINK), market_lacks),
 )
 
 ROWS: dict[str, Row] = {row.name: row for bed in BEDS for row in bed.rows}

@@ -27,7 +27,7 @@ LENGTH_S = 4.0
 GROUPS_S = 14.0
 """Of the row `members`: a member joins and leaves, and is away for long enough."""
 
-ELSEWHERE = {"controller", "switch", "server-link", "late", "silent"}
+ELSEWHERE = {"controller", "switch", "server-link", "late", "silent", "market-step", "market-link"}
 
 OF_GROUPS = {"members", "tree"}
 
