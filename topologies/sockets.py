@@ -62,14 +62,17 @@ def closed_together(pid: int) -> Iterator[None]:
     pid : int
         A process in the network namespace of the calling thread; nothing happens where it is none.
     """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    held = _held(pid)
+    held: list[int] = []
     try:
+        held = _held(pid)
         yield
     finally:
         with ThreadPoolExecutor(TOGETHER) as closers:
             list(closers.map(os.close, held))
+        # `mnexec` closes every number below the limit, one by one, before it becomes a host's shell.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
 
 
 def _held(pid: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from topologies.hosts.sockets import ECHO, HEADER
 from topologies.links import tos
 from topologies.plant import plan
 from topologies.scenario import load as scenario
-from topologies.sockets import RECEIVE_BUFFER, SEND_BUFFER, give_room
+from topologies.sockets import RECEIVE_BUFFER, SEND_BUFFER, closed_together, give_room
 from topologies.testbed import Testbed
 
 TRAFFIC = Traffic(
@@ -359,6 +360,18 @@ def test_flows_take_turns_where_packets_come_at_equal_distances() -> None:
     law = ArrivalLaw("deterministic")
     rows = schedule(replace(TRAFFIC, flows=7, settle=0.0, measure=0.25, arrivals=law))
     assert rows["flow"].tolist() == [number % 7 for number in range(100)]
+
+
+def test_the_limit_of_open_files_is_as_before() -> None:
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    low = (min(256, most), most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, low)
+    try:
+        with closed_together(os.getpid()):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == low
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
 
 
 class TestRoom:
