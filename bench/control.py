@@ -214,7 +214,7 @@ class Spans:
         ticks = [np.add(*pair) for pair in zip(self.took["learn"], plans, strict=False)]
         found = {"first plan, s": first[0]}
         for name, spans in {**self.took, "plan": plans, "tick": ticks}.items():
-            for clock, times in zip(("", " CPU"), np.transpose(spans), strict=True):
+            for clock, times in zip(("", " CPU"), np.array(spans).T, strict=True):
                 found |= {f"{name}{clock}, median, ms": 1e3 * float(np.median(times))}
                 found |= {f"{name}{clock}, p99, ms": 1e3 * float(np.percentile(times, 99))}
         return found
