@@ -14,7 +14,7 @@ from experiments.faults.failing import fail_tree, sparing
 from experiments.faults.ground import Ground, links_of
 from experiments.faults.joining import AWAY_S, STAYS_S, Visit, comers, lively, turns, visits_of
 from experiments.faults.packets import Packets
-from experiments.faults.table import ROWS, chosen, run
+from experiments.faults.table import BEDS, ROWS, chosen, run
 from experiments.running.campaign import Options
 from experiments.running.phase import Traffic
 from pricing.errors import WardropError
@@ -140,4 +140,4 @@ def test_rows_that_do_not_apply_are_named_with_what_they_need() -> None:
     )
     every = refused("two-servers")
     assert all(name in every for name in ROWS)
-    assert len(every.splitlines()) == 3
+    assert len(every.splitlines()) == len(BEDS)
