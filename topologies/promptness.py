@@ -71,7 +71,5 @@ def cores_awake() -> Iterator[None]:
     with ExitStack() as stack:
         for core in os.sched_getaffinity(0):
             words = [sys.executable, "-I", "-S", "-c", _SPIN, str(core)]
-            process = stack.enter_context(subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True))
-            assert process.stdin is not None
-            stack.callback(process.stdin.close)
+            stack.enter_context(subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True))
         yield

@@ -184,7 +184,7 @@ def run_scenario(
         typer.Option(
             "--log",
             metavar="FILE",
-            help="Keep the controller's log there; lines of JSON if it ends in .jsonl.",
+            help="Keep the controller's log there; lines of JSON if it ends in .json or .jsonl.",
             callback=lambda path: file_to_write(path, "--log"),
         ),
     ] = None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -44,12 +45,10 @@ def step_demand(ground: Ground) -> Seen:
     ground.ticks(PERIOD)
     before = ground.lines[-1]
     ground.traffic.set_demand(name, STEP)
-    known, lines = ground.until(lambda line: bool(line["offered"][name] > half))
-    cleared = 0 if lines and _is_cleared(lines[-1]) else ground.until(_is_cleared)[0]
+    known, cleared = known_and_cleared(ground, lambda line: bool(line["offered"][name] > half))
     after = ground.ticks(WATCHED_TICKS)
     ground.traffic.set_demand(name, 1.0)
-    ground.until(lambda line: bool(line["offered"][name] < half))
-    back, _ = ground.until(_is_cleared)
+    _, back = known_and_cleared(ground, lambda line: bool(line["offered"][name] < half))
     return Seen(
         {
             "known_ticks": known,
@@ -71,25 +70,22 @@ def cut_cable(ground: Ground) -> Seen:
     ground.ticks(1)
     before = ground.lines[-1]
 
-    def without(line: Line) -> bool:
-        return _is_cleared(line) and line["market"]["links"][index] is None
-
-    def with_it(line: Line) -> bool:
-        return _is_cleared(line) and line["market"]["links"][index] is not None
+    def cleared_with(there: bool) -> Callable[[Line], bool]:
+        return lambda line: _is_cleared(line) and (line["market"]["links"][index] is not None) == there
 
     moment = time.time()
     ground.up.emulation.fail_link(a, b)
-    cleared, _ = ground.until(without)
+    cleared, _ = ground.until(cleared_with(False))
     after = ground.ticks(WATCHED_TICKS)
     ground.up.emulation.heal_link(a, b)
-    back, lines = ground.until(with_it)
+    back, _ = ground.until(cleared_with(True))
     return Seen(
         {
             "cleared_ticks": cleared,
             "back_ticks": back,
             "price_before": _price(before),
             "price_after": _price(after[-1]),
-            "price_back": _price(lines[-1]),
+            "price_back": _price(ground.lines[-1]),
             "refused": _refused(after),
             "top_utilization": _top(after),
         },
@@ -126,6 +122,14 @@ def dispensable(network: Network) -> LinkKey:
         least = float(dispatch(left, problem_of(left).rates).served.min())
         found.append((min(least, 1 - LEAST), carried, key))
     return max(found)[2]
+
+
+def known_and_cleared(ground: Ground, known: Callable[[Line], bool]) -> tuple[int | None, int | None]:
+    """Ticks until something is known, and from then until the market was cleared, 0 if in that tick; None for never."""
+    ticks, lines = ground.until(known)
+    if ticks is None:
+        return None, None
+    return ticks, 0 if _is_cleared(lines[-1]) else ground.until(_is_cleared)[0]
 
 
 def _is_cleared(line: Line) -> bool:

@@ -33,11 +33,9 @@ def price_steps(runs: Sequence[Part]) -> tuple[float, ...]:
 
     They begin where a quarter of all prices stay below: a server far above its capacity leaves colours for the links.
     """
-    prices = [part["price"] * 1e3 for run in runs for part in (*run["links"], *run["servers"]) if part["price"]] or [
-        1.0
-    ]
-    high = max(prices)
-    return tuple(np.geomspace(min(float(np.quantile(prices, 0.25)), high / 2), high, SCALE.N + 1))
+    prices = [part["price"] * 1e3 for run in runs for part in (*run["links"], *run["servers"]) if part["price"]]
+    high, quarter = (max(prices), float(np.quantile(prices, 0.25))) if prices else (1.0, 1.0)
+    return tuple(np.geomspace(min(quarter, high / 2), high, SCALE.N + 1))
 
 
 @drawn

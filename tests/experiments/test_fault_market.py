@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from experiments.faults.reclearing import STEP, dispensable, growing, market_lacks
+from experiments.faults.reclearing import STEP, dispensable, growing, known_and_cleared, market_lacks
 from pricing.errors import WardropError
 from pricing.market.dispatch import LEAST, dispatch
 from pricing.outage import Outage, remains
@@ -40,3 +43,31 @@ def test_without_the_cable_everything_is_served_still() -> None:
 def test_a_network_without_costs_is_no_market() -> None:
     assert not market_lacks(NETWORK)
     assert "costs" in market_lacks(scenarios.load("abilene").network)
+
+
+class Told(SimpleNamespace):
+    """Ticks as a running network tells them: whether the demand is known, and the age of what was cleared."""
+
+    lines: list[tuple[bool, int]]
+
+    def until(self, wanted: Any) -> tuple[int | None, list[Any]]:
+        told = [{"known": known, "market": {"age": age}} for known, age in self.lines]
+        before = list(takewhile(lambda line: not wanted(line), told))
+        self.lines = self.lines[len(before) + 1 :]
+        return (len(before) + 1, told[: len(before) + 1]) if len(before) < len(told) else (None, told)
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ([(False, 0), (True, 1), (True, 2), (True, 0)], (2, 2)),
+        ([(False, 1), (True, 0), (True, 1)], (2, 0)),
+        ([(True, 1), (True, 2)], (1, None)),
+        ([(False, 1), (False, 0)], (None, None)),
+        ([], (None, None)),
+    ],
+)
+def test_a_demand_that_never_becomes_known_is_not_cleared(
+    lines: list[tuple[bool, int]], found: tuple[int | None, int | None]
+) -> None:
+    assert known_and_cleared(Told(lines=lines), lambda line: bool(line["known"])) == found  # type: ignore[arg-type]
