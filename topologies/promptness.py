@@ -11,6 +11,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -33,17 +34,28 @@ def go_first(pid: int = 0, priority: int = PACKETS) -> None:
         os.sched_setscheduler(pid, os.SCHED_RR | reset, os.sched_param(priority))
 
 
-def renew_first(pid: int) -> None:
+def renew_first(pid: int, patience: float = 5.0) -> None:
     """Let the threads of an Open vSwitch that renew cached decisions go before ordinary ones.
 
     Parameters
     ----------
     pid : int
-        An ovs-vswitchd that has bridges: these threads come with the first.
+        An ovs-vswitchd that has bridges: these threads come a moment after the first.
+    patience : float
+        Seconds to wait for them; what has not come then stays ordinary.
     """
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        if (thread / "comm").read_text().startswith("revalidator"):
-            go_first(int(thread.name), CACHES)
+    deadline = time.monotonic() + patience
+    found: set[int] = set()
+    while not (found and found == _renewing(pid)) and time.monotonic() < deadline:
+        found = _renewing(pid)
+        time.sleep(0.01)
+    for thread in found:
+        go_first(thread, CACHES)
+
+
+def _renewing(pid: int) -> set[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    return {int(one.name) for one in tasks.iterdir() if (one / "comm").read_text().startswith("revalidator")}
 
 
 def wake_on_time() -> None:

@@ -32,11 +32,18 @@ def opened(found: Browser, url: str, **how: object) -> Page:
     page.on("request", lambda request: request.url.startswith((url, "data:")) or page.wrong.append(request.url))
     page.goto(url)
     page.wait_for_selector("#facts b")
+    drawn(page)
     return page
+
+
+def drawn(page: Page) -> None:
+    """Wait until all that the page shows belongs to the same tick and selection: it draws a piece a frame."""
+    page.wait_for_selector("body:not([aria-busy])")
 
 
 def facts(page: Page) -> dict[str, str]:
     """What the page says of the selected link or server."""
+    drawn(page)
     rows = page.locator("#detail [data-fact]")
     return dict(rows.evaluate_all("rows => rows.map(row => [row.dataset.fact, row.textContent])"))
 

@@ -63,6 +63,7 @@ def test_a_link_failed_by_a_click_turns_and_the_splits_move(page: Page, run: Mad
     page.click("#sessions [data-session='web-Denver']")
     expect(page.locator("#detail h2")).to_contain_text("web-Denver")
     routes = page.locator("#detail .routes-of > p:not(.parts-said)")
+    browser.drawn(page)
     before = routes.all_inner_texts()
     assert any("Denver → KansasCity" in text for text in before)
     browser.click_link(page, "Denver>KansasCity")
@@ -73,6 +74,7 @@ def test_a_link_failed_by_a_click_turns_and_the_splits_move(page: Page, run: Mad
     expect(page.locator("#events")).to_contain_text("Failed: Denver-KansasCity")
     page.click("#sessions [data-session='web-Denver']")
     expect(page.locator("#detail h2")).to_contain_text("web-Denver")
+    browser.drawn(page)
     after = routes.all_inner_texts()
     assert after != before
     assert not any("Denver → KansasCity" in text for text in after)
@@ -139,6 +141,7 @@ def test_a_sessions_routes_are_lit_with_their_splits_and_priced_in_parts(page: P
     ends = {ends for route, _ in split for ends in pairwise(route.split("@")[0].split(">"))}
     said = page.locator("svg .routes g text", has_text="%")
     expect(said).to_have_count(len(ends))
+    browser.drawn(page)
     assert page.locator("#detail .routes-of .stack").count() == len(split)
     widths = page.locator("#detail .stack").evaluate_all(
         "stacks => stacks.map(stack => [...stack.children].map(part => parseFloat(part.style.width)))"
@@ -150,6 +153,7 @@ def test_pause_scrub_and_live_again(page: Page, run: MadeUpRun) -> None:
     page.keyboard.press("Space")
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#tick")).to_contain_text(f"tick {run.count - 2},")
+    browser.drawn(page)
     shown = page.inner_text("#tick")
     run.tick(2)
     expect(page.locator("#time")).to_have_attribute("max", "16")
@@ -163,6 +167,7 @@ def test_pause_scrub_and_live_again(page: Page, run: MadeUpRun) -> None:
 def test_two_phases_side_by_side(page: Page) -> None:
     page.keyboard.press("c")
     expect(page.locator("#difference tr").first.locator("th")).to_have_count(3)
+    browser.drawn(page)
     heads = page.locator("#difference tr").first.locator("th").all_inner_texts()
     assert heads == ["", "shortest-path", "joint-distributed"]
     assert page.locator("#pair .plane").count() == 2
@@ -173,6 +178,7 @@ def test_the_colours_tell_price_or_utilization(page: Page) -> None:
     before = page.locator("#map .line").evaluate_all(colours)
     page.keyboard.press("p")
     expect(page.locator("#legend")).to_contain_text("ms")
+    browser.drawn(page)
     assert page.locator("#map .line").evaluate_all(colours) != before
 
 
@@ -231,6 +237,7 @@ def test_changes_ask_for_the_token_once(chromium: Browser, run: MadeUpRun) -> No
 
 
 def test_the_map_is_drawn_anew_where_it_was_moved_to(page: Page) -> None:
+    browser.drawn(page)
     box = page.locator("#map .plane").bounding_box()
     line = page.locator("#map [data-link='Denver>KansasCity'] .line")
     before = line.bounding_box()

@@ -31,6 +31,7 @@ def test_a_groups_copies_are_shown_where_they_are_made_and_with_what_they_owe(ch
         page.click("#sessions [data-session='to-both']")
         made = page.locator("#detail .copies li")
         expect(made).to_have_count(len(split))
+        browser.drawn(page)
         rows = made.all_inner_texts()
         assert "Source makes 2 copies: Left {LeftSink}, Right {RightSink}" in rows
         assert "LeftSink makes 2 copies: its own, Waist {RightSink}" in rows
@@ -52,6 +53,7 @@ def test_a_tree_through_functions_is_drawn_on_its_links_and_says_where_it_parts(
         page = browser.opened(chromium, url)
         page.click("#sessions [data-session='to-both']")
         expect(page.locator("#detail .copies li")).to_have_count(1)
+        browser.drawn(page)
         assert page.locator("svg .routes text").count() >= 4
         assert not page.wrong
         page.close()
@@ -69,6 +71,7 @@ def test_the_price_of_a_location_is_split_into_its_parts(chromium: Browser) -> N
         for name in ("chatbot-NewYork", dearest):
             page.click(f"#prices [data-session='{name}']")
             expect(page.locator("#detail h2")).to_have_text(f"{name}, from {name.partition('-')[2]}")
+            browser.drawn(page)
             price = 1e6 * market["prices"][name]
             said = page.inner_text("#detail .location-said")
             parts = dict(part.rsplit(" ", 1) for part in said.split(", "))
@@ -93,6 +96,7 @@ def test_classes_are_shown_with_their_waits(chromium: Browser) -> None:
         assert head == ["", "class 1", "class 2"]
         page.click("#servers [data-server='left']")
         expect(page.locator("#detail h2")).to_have_text("left at North")
+        browser.drawn(page)
         cells = page.locator("#detail table tr").all_inner_texts()[1:]
         waits = tick["classes"]["wait"][tick["classes"]["machines"].index("left")]
         assert [browser.milliseconds(row.split("\t")[2]) for row in cells] == pytest.approx(waits, rel=0.01)

@@ -7,14 +7,24 @@ import sys
 import time
 from pathlib import Path
 
-from topologies.promptness import cores_awake
+from topologies.promptness import CACHES, cores_awake, renew_first
 
 HELD = """
 import time
-from topologies.promptness import cores_awake
+from topologies.promptness import CACHES, cores_awake, renew_first
 with cores_awake():
     print(1, flush=True)
     time.sleep(60)
+"""
+
+LATE = """
+import ctypes, threading, time
+def renew():
+    ctypes.CDLL(None).prctl(15, b"revalidator5", 0, 0, 0)
+    time.sleep(60)
+print(1, flush=True)
+time.sleep(0.3)
+threading.Thread(target=renew).start()
 """
 
 
@@ -50,3 +60,14 @@ def test_they_end_with_a_measurement_that_is_killed() -> None:
         assert awake
         holder.send_signal(signal.SIGKILL)
     assert gone(awake)
+
+
+def test_threads_that_come_late_are_waited_for() -> None:
+    with subprocess.Popen([sys.executable, "-c", LATE], stdout=subprocess.PIPE) as late:
+        assert late.stdout is not None
+        late.stdout.readline()
+        renew_first(late.pid)
+        tasks = Path(f"/proc/{late.pid}/task")
+        (thread,) = (int(one.name) for one in tasks.iterdir() if (one / "comm").read_text() == "revalidator5\n")
+        assert os.sched_getparam(thread).sched_priority == CACHES
+        late.kill()

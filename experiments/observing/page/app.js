@@ -45,16 +45,20 @@ const DRAWN = [
   ...CHARTS.map((which) => (_, now) => charts.show(which, ["link", "server"].includes(view.selected?.kind) ? view.selected : null, now)),
 ];
 
+// A piece a frame; the page is busy until what it shows belongs to one tick and one selection.
 function redraw() {
-  if (!due.length) requestAnimationFrame(drawNext);
+  if (!document.body.ariaBusy) requestAnimationFrame(drawNext);
+  document.body.ariaBusy = "true";
   for (const piece of DRAWN) if (!due.includes(piece)) due.push(piece);
 }
 
 function drawNext() {
-  if (map?.busy) return requestAnimationFrame(drawNext);
-  const piece = due.shift(), now = place();
-  if (due.length) requestAnimationFrame(drawNext);
-  if (store.ticks.length) piece(store.ticks[now], now);
+  if (!map?.busy) {
+    const piece = due.shift(), now = place();
+    if (store.ticks.length) piece?.(store.ticks[now], now);
+  }
+  if (due.length || map?.busy) requestAnimationFrame(drawNext);
+  else document.body.ariaBusy = null;
 }
 
 function legend(borders) {
