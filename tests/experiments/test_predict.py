@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -224,15 +222,14 @@ def test_synthetic_deals_flows_by_weight_and_repeats():
     assert found.sessions[1].wait.value == 0
 
 
-def test_two_hundred_thousand_packets_take_no_time():
+def test_two_hundred_thousand_packets():
     network = make(response=400.0)
     log, works = traffic(network, count=200_000, rate=60.0)
     requests = join(network, {"one": log}, {"east": at_server(log, works, 100.0, np.arange(len(log)))})
     choices = {"one": Choices.fixed([AB_EAST] * 5 + [AC_WEST] * 5)}
-    predict(network, requests, choices, Window(BASE, BASE + 1))  # compiled by now
-    began = time.process_time()
-    predict(network, requests, choices, Window(BASE, BASE + 3000))
-    assert time.process_time() - began < 2.0
+    found = predict(network, requests, choices, Window(BASE, BASE + 4000))
+    assert found.balance.unaccounted == 0
+    assert found.balance.ended == 200_000
 
 
 def test_answers_of_a_unicast_session_turn_at_once():
