@@ -136,5 +136,6 @@ def show(found: Sequence[Outcome]) -> None:
             for figure in outcome.row.figures
         ]
         words = f"{outcome.row.done}: {outcome.row.wanted}"
+        words += f"\nfound no end: {outcome.error}" if outcome.error else ""
         table.add_row(outcome.row.name, words, "\n".join(lines), "yes" if outcome.passed else "NO")
     console().print(table, highlight=False, markup=False)

@@ -14,6 +14,7 @@ import networkx as nx
 from experiments.running.campaign import Campaign
 from experiments.running.phase import Traffic
 from pricing.chains import node_of
+from pricing.errors import MeasurementError
 from pricing.network import LinkKey, Network
 
 PATIENCE_S = 40.0
@@ -39,6 +40,8 @@ class Ground:
         Seconds between two decisions.
     lines : list of Line
         Ticks since it was up.
+    patience : float
+        Longest wait for what must be seen, s.
     """
 
     up: Campaign
@@ -47,6 +50,7 @@ class Ground:
     length: float
     tick: float
     lines: list[Line] = field(default_factory=list)
+    patience: float = PATIENCE_S
 
     @property
     def history(self) -> list[Line]:
@@ -67,10 +71,10 @@ class Ground:
         self.traffic.fetch_page()
         return new
 
-    def coming(self, patience: float = PATIENCE_S) -> Iterator[Line]:
-        """Ticks from now on, as they come, until the patience is over."""
+    def coming(self, more: float = 0.0) -> Iterator[Line]:
+        """Ticks from now on, as they come, until the patience and so much more, s, is over."""
         self.look()
-        seen, deadline = len(self.lines), time.monotonic() + patience
+        seen, deadline = len(self.lines), time.monotonic() + self.patience + more
         while time.monotonic() < deadline:
             while seen < len(self.lines):
                 seen += 1
@@ -79,18 +83,41 @@ class Ground:
             self.look()
 
     def until(self, wanted: Callable[[Line], bool]) -> tuple[int | None, list[Line]]:
-        """How many ticks it takes from now until one is as wanted, None when none is; and these ticks."""
+        """How many ticks it takes from now until one is as wanted, None when none is; and these ticks, one at least.
+
+        Raises
+        ------
+        MeasurementError
+            When no tick comes at all.
+        """
         found: list[Line] = []
         for line in self.coming():
             found.append(line)
             if wanted(line):
                 return len(found), found
+        self._check(found, 1, self.patience)
         return None, found
 
     def ticks(self, count: int) -> list[Line]:
-        """The next ticks."""
-        ahead = self.coming(PATIENCE_S + count * self.tick)
-        return [line for _, line in zip(range(count), ahead, strict=False)]
+        """The next ticks.
+
+        Raises
+        ------
+        MeasurementError
+            When they do not come.
+        """
+        more = count * self.tick
+        found = [line for _, line in zip(range(count), self.coming(more), strict=False)]
+        self._check(found, count, self.patience + more)
+        return found
+
+    def _check(self, found: Sequence[Line], count: int, waited: float) -> None:
+        if len(found) < count:
+            last = f"tick {self.lines[-1]['tick']}" if self.lines else "none at all"
+            raise MeasurementError(
+                f"the controller's ticks have stopped: {len(found)} came in {waited:.0f} s where {count} "
+                f"{'was' if count == 1 else 'were'} awaited, the last was {last}; run this row again by --only"
+            )
 
     def settle(self) -> None:
         """Wait until everything is measured and nothing is wrong."""

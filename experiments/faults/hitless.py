@@ -84,14 +84,15 @@ def shuffle(ground: Ground) -> Seen:
         stop([program])
     time.sleep(SETTLE_S)
     lines, labels = ground.lines[first:], _labels(ground)
+    strayed, uncredited = balance(labels)
     return Seen(
         {
             "changes": sum(line["rules_changed"] > 0 and not line["error"] for line in lines),
             "rules_changed": sum(line["rules_changed"] for line in lines),
             "failed_ticks": sum(bool(line["error"]) for line in lines),
             "routes": sum(max(label.counts) > 0 for label in labels),
-            "mixed": mixed(labels),
-            "uncredited": sum(max(-more, 0) for more in _more_at_first(labels).values()),
+            "mixed": strayed,
+            "uncredited": uncredited,
             **json.loads(log.read_text()),
             "downloaded": int(downloaded or 0) / size,
         }
@@ -106,27 +107,22 @@ class Label:
     counts: tuple[int, ...]
 
 
-def mixed(labels: Sequence[Label]) -> int:
-    """Packets that some switches of a label's path have counted and later ones have not, or others have.
+def balance(labels: Sequence[Label]) -> tuple[int, int]:
+    """Packets that some switches of a label's path counted and others did not; and those that the first alone did not.
 
-    >>> mixed([Label(("k", False, "a"), (5, 6, 6)), Label(("k", False, "a"), (4, 3))])
-    0
-    >>> mixed([Label(("k", False, "a"), (6, 6, 5)), Label(("k", False, "a"), (4, 3))])
-    2
+    >>> balance([Label(("k", False, "a"), (5, 6, 6)), Label(("k", False, "a"), (4, 3))])
+    (0, 0)
+    >>> balance([Label(("k", False, "a"), (6, 6, 5)), Label(("k", False, "a"), (4, 3))])
+    (2, 0)
     """
     later = sum(max(label.counts[1:]) - min(label.counts[1:]) for label in labels if len(label.counts) > 1)
-    return later + sum(max(more, 0) for more in _more_at_first(labels).values())
-
-
-def _more_at_first(labels: Sequence[Label]) -> Counter[tuple[str, bool, str]]:
-    """By entrance, how many packets more the first switch has counted than the second ones."""
     # Where a label's path is its first switch alone, nobody else has counted its packets.
     alone = {label.entrance for label in labels if len(label.counts) == 1}
     more: Counter[tuple[str, bool, str]] = Counter()
     for label in labels:
         if label.entrance not in alone:
             more[label.entrance] += label.counts[0] - label.counts[1]
-    return more
+    return later + sum((+more).values()), sum((-more).values())
 
 
 def _labels(ground: Ground) -> list[Label]:

@@ -98,10 +98,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A row that was run, with all of its figures."""
+    """A row that was run, with all of its figures; and why it could not be run to its end, where it could not."""
 
     row: Row
     figures: Figures = field(default_factory=dict)
+    error: str = ""
 
     @property
     def broken(self) -> tuple[Figure, ...]:
@@ -110,13 +111,14 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether all do."""
-        return not self.broken
+        """Whether all do, and it came to its end."""
+        return not self.broken and not self.error
 
     def as_json(self) -> dict[str, Any]:
         """An entry of `faults`."""
         figures = {figure.name: self.figures.get(figure.name) for figure in self.row.figures}
-        return {"name": self.row.name, "passed": self.passed, "figures": figures}
+        entry = {"name": self.row.name, "passed": self.passed, "figures": figures}
+        return entry | ({"error": self.error} if self.error else {})
 
 
 PACKETS = Figure("packets", "packets", "requests sent while the row was run")

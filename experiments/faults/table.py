@@ -24,7 +24,7 @@ from experiments.faults.restarting import CONTROLLER, OPEN_VSWITCH, SWITCH
 from experiments.faults.rows import Figures, Outcome, Row, Seen
 from experiments.running.campaign import OPEN_END_S, Options, campaign
 from experiments.running.machine import Watch
-from pricing.errors import WardropError
+from pricing.errors import MeasurementError, WardropError
 from pricing.network import Network
 from topologies.capture import Capture
 from topologies.scenario import Scenario
@@ -99,12 +99,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Done:
-    """A row that was run, and when; what became of its packets is known when the traffic has ended."""
+    """A row that was run, and when, and why not to its end; what became of its packets is known when the traffic is."""
 
     row: Row
     seen: Seen
     start: float
     end: float
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,13 @@ def run(
         raise WardropError("\n".join(f"{scenario.name}: {said}" for said in _needed(left_out)))
     for said in _needed(left_out):
         say(f"left out: {said}")
-    found = [
-        _run(scenario, bed, mine, options, seed, duration, say) for bed, mine in beds if mine and not lacks[bed.name]
-    ]
+    found: list[Table] = []
+    for bed, mine in beds:
+        name = bed.name
+        while mine and not lacks[bed.name]:
+            found.append(_run(scenario, bed, mine, _below(options, name), seed, duration, say))
+            mine = mine[len(found[-1].outcomes) :]  # what is left after a row that found no end
+            name = f"{bed.name}-{mine[0].name}" if mine else name
     outcomes = tuple(outcome for part in found for outcome in part.outcomes)
     stolen = [part.steal for part in found if part.steal is not None]
     captures = tuple(capture for part in found for capture in part.captures)
@@ -188,21 +193,22 @@ def _below(options: Options, name: str) -> Options:
 def _run(
     scenario: Scenario, bed: Bed, rows: Sequence[Row], options: Options, seed: int, duration: float, say: Say
 ) -> Table:
-    """Run rows on one network, one after the other, under one stream of packets."""
+    """Run rows on one network, one after the other, under one stream of packets; none after one that finds no end."""
     done: list[_Done] = []
     scenario, length = replace(scenario, network=bed.made(scenario.network)), duration if bed.timed else OPEN_END_S
     tick = options.tick or scenario.control.tick
     say(f"network up: {scenario.name}")
-    with campaign(scenario, bed.policy, _below(options, bed.name)) as up, Watch() as machine:
+    with campaign(scenario, bed.policy, options) as up, Watch() as machine:
         with up.traffic(seed, length) as traffic:
             ground = Ground(up, traffic, seed, length, tick)
             ground.settle()
             for row in rows:
                 say(f"{row.name}: {row.done}")
-                start = time.time()
-                seen = row.run(ground)
-                done.append(_Done(row, seen, start, time.time()))
+                done.append(_do(row, ground))
                 time.sleep(DRAIN_S)
+                if done[-1].error:
+                    say(f"{row.name}: {done[-1].error}")
+                    break
         packets = Packets.of(traffic)
         later = [one.seen.later(traffic) for one in done]
     pairs, plant = zip(done, later, strict=True), up.emulation.plant
@@ -210,6 +216,14 @@ def _run(
     stolen = [second.steal for second in machine.seconds]
     steal = float(np.mean(stolen)) if stolen else None
     return Table(outcomes, plant.datapath, plant.netem, steal, tuple(up.captures))
+
+
+def _do(row: Row, ground: Ground) -> _Done:
+    start = time.time()
+    try:
+        return _Done(row, row.run(ground), start, time.time())
+    except MeasurementError as error:  # the network is as the row left it
+        return _Done(row, Seen({}), start, time.time(), str(error))
 
 
 def _outcome(done: _Done, later: Figures, packets: Packets, machine: Watch, tick: float) -> Outcome:
@@ -222,7 +236,7 @@ def _outcome(done: _Done, later: Figures, packets: Packets, machine: Watch, tick
         "last_lost_ticks": (counted["last_lost_s"] or 0.0) / tick,
         "steal": float(np.mean(stolen)) if stolen else None,
     }
-    return Outcome(done.row, figures)
+    return Outcome(done.row, figures, done.error)
 
 
 def described() -> str:

@@ -284,14 +284,19 @@ class _Scene:
 
     def _loads(self, packets: Packets, passage: Passage) -> FloatArray:
         """bit/s that each link sent between successive edges: an answer of many packets takes its time."""
-        links = len(self.network.links)
+        links, pieces, edges = len(self.network.links), len(self.edges) - 1, self.edges
         hops = np.flatnonzero((passage.resource >= 0) & (passage.resource < links) & np.isfinite(passage.wait))
         bits, where = self._amounts(packets, passage, hops), passage.resource[hops]
         begun, capacity = (passage.at + passage.wait)[hops], self.resources.capacity[where]
-        sent = [
-            np.bincount(where, np.clip((edge - begun) * capacity, 0.0, bits), minlength=links) for edge in self.edges
-        ]
-        return np.asarray(np.diff(sent, axis=0) / np.diff(self.edges)[:, None])
+        first = np.searchsorted(edges, begun, side="right") - 1
+        last = np.searchsorted(edges, begun + bits / capacity) - 1
+        within = (first == last) & (first >= 0) & (first < pieces)
+        place = first[within] * links + where[within]
+        sent = np.bincount(place, bits[within], minlength=pieces * links).reshape(pieces, links)
+        across = first < last  # few: they are being sent at an edge
+        begun, capacity, bits, where = begun[across], capacity[across], bits[across], where[across]
+        by = [np.bincount(where, np.clip((edge - begun) * capacity, 0.0, bits), minlength=links) for edge in edges]
+        return np.asarray((sent + np.diff(by, axis=0)) / np.diff(edges)[:, None])
 
     def _session(self, name: str, packets: Packets, passage: Passage, mine: Mask) -> PredictedSession:
         ended = mine & np.isfinite(passage.ended)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import struct
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,14 @@ from controller.pipeline import FORWARD, SLOTS
 from experiments.commands.cli import app
 from experiments.commands.faults import as_json, show
 from experiments.faults.between import Counting, Refusing, Silent, raised, still, unsupported, wrapping
-from experiments.faults.hitless import Label, mixed, roomy
+from experiments.faults.ground import Ground
+from experiments.faults.hitless import Label, balance, roomy
 from experiments.faults.packets import Packets
-from experiments.faults.rows import Figure, Outcome
-from experiments.faults.table import ROWS, WANDERING, Table, chosen, described, run
+from experiments.faults.rows import Figure, Outcome, Row, Seen
+from experiments.faults.table import ROWS, WANDERING, Bed, Table, _do, chosen, described, run
 from experiments.pages.faults import as_csv, html, number
 from experiments.running.campaign import Options
-from pricing.errors import WardropError
+from pricing.errors import MeasurementError, WardropError
 from pricing.network import Network
 from pricing.own import named
 from pricing.policy import nominal_loads
@@ -35,6 +38,7 @@ from pricing.problem import make_allocation, problem_of
 from pricing.routes import nearest_routes
 from pricing.values import Loads
 from topologies import scenario as scenarios
+from topologies.scenario import Scenario
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "faults.md"
 
@@ -173,10 +177,76 @@ def test_the_ways_to_miscount_follow_each_other_without_a_false_rate() -> None:
 
 def test_packets_that_left_a_path_are_seen_by_its_counters() -> None:
     here, there = ("k", False, "a"), ("k", True, "c")
-    assert mixed([Label(here, (9, 10, 10)), Label(here, (3, 2)), Label(there, (4, 4))]) == 0, "credited to another"
-    assert mixed([Label(here, (10, 10, 9))]) == 1, "lost on the way"
-    assert mixed([Label(here, (10, 9)), Label(there, (1, 2))]) == 1, "another entrance makes up for nothing"
-    assert mixed([Label(here, (10,)), Label(here, (3, 2))]) == 0, "nobody else has counted"
+    assert balance([Label(here, (9, 10, 10)), Label(here, (3, 2)), Label(there, (4, 4))]) == (0, 0), "to another label"
+    assert balance([Label(here, (10, 10, 9))]) == (1, 0), "lost on the way"
+    assert balance([Label(here, (10, 9)), Label(there, (1, 2))]) == (1, 1), "another entrance makes up for nothing"
+    assert balance([Label(here, (10,)), Label(here, (3, 2))]) == (0, 0), "nobody else has counted"
+
+
+class Stopping:
+    """A network with its traffic, whose controller's ticks stop after so many."""
+
+    network = scenarios.load("two-servers").network
+    history: tuple[Any, ...] = ()
+
+    def __init__(self, ticks: int) -> None:
+        self.controller, self.left = self, ticks
+
+    def check(self) -> None:
+        """Nothing has died."""
+
+    fetch_page = check
+
+    def new_records(self) -> list[dict[str, Any]]:
+        """One more, or none."""
+        self.left -= 1
+        return [{"tick": 7, "error": None}] if self.left >= 0 else []
+
+
+def ground(ticks: int) -> Ground:
+    up: Any = Stopping(ticks)
+    return Ground(up, up, 1, 0.0, tick=0.01, patience=0.05)
+
+
+def test_ticks_that_stop_are_an_error_in_words() -> None:
+    with pytest.raises(MeasurementError, match="0 came in 0 s where 2 were awaited, the last was none at all"):
+        ground(0).ticks(2)
+    with pytest.raises(MeasurementError, match="1 came in 0 s where 2 were awaited, the last was tick 7"):
+        ground(2).ticks(2)  # one had come before
+    with pytest.raises(MeasurementError, match="0 came"):
+        ground(1).until(lambda line: True)
+    assert ground(3).until(lambda line: False) == (None, 2 * [{"tick": 7, "error": None}]), "never as wanted, but alive"
+
+
+def test_a_row_that_finds_no_end_fails_in_words_and_the_next_are_run_on_a_new_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    networks: list[list[str]] = []
+
+    def fake(scenario: Scenario, bed: Bed, rows: Sequence[Row], *_: object) -> Table:
+        networks.append([row.name for row in rows])
+        whole = [outcome(row.name) for row in rows]
+        if "silent" in networks[-1]:
+            whole = [*whole[: networks[-1].index("silent")], Outcome(ROWS["silent"], error="ticks have stopped")]
+        return Table(tuple(whole), "user", False, 0.0)
+
+    monkeypatch.setattr("experiments.faults.table._run", fake)
+    found = run(scenarios.load("abilene"), chosen(["refusal", "silent", "counters", "overload"]), Options(), 1, 5.0)
+    assert networks == [["refusal", "silent", "counters", "overload"], ["counters", "overload"]]
+    assert [one.passed for one in found.outcomes] == [True, False, True, True]
+    made = as_json("abilene", 1, found.outcomes, found.machine("os-ken", {}))
+    assert [one.get("error") for one in made["faults"]] == [None, "ticks have stopped", None, None]
+    assert "Found no end: ticks have stopped." in html(made, found.outcomes)
+
+
+def test_a_row_ends_where_the_ticks_do() -> None:
+    def impatient(ground: Ground) -> Seen:
+        ground.ticks(1)
+        return Seen({"shown": 1})
+
+    row = replace(ROWS["silent"], run=impatient)
+    assert "have stopped" in _do(row, ground(0)).error
+    assert _do(row, ground(9)).error == ""
 
 
 def test_the_wandering_policy_decides_anew_each_round_and_the_same_again() -> None:

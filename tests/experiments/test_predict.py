@@ -166,6 +166,21 @@ def test_an_answer_of_many_packets_loads_a_link_for_as_long_as_it_is_sent():
     assert (back > 0).sum() in (10, 11)
 
 
+def test_loads_of_pieces_are_the_bits_that_a_link_sent_in_them():
+    network = make()
+    log, works = traffic(network)
+    requests = join(network, {"one": log}, {"east": at_server(log, works, 100.0, np.arange(len(log)))})
+    choices, begin = {"one": Choices.fixed([AB_EAST] * 10)}, requests.sent[0] / SECOND
+    edges = begin + np.arange(0.0, 60.0, 0.01)  # of a packet's length: many are cut, some twice
+    loads = predict(network, requests, choices, Window(BASE, BASE + 100), edges=edges).loads[:, 0]
+    sent = (requests.sent - requests.sent[0]) / SECOND
+    done = sent + lindley(sent, requests.bits / 1e6) + requests.bits / 1e6
+    by = np.interp(edges - begin, np.append(0.0, done), np.append(0.0, np.cumsum(requests.bits)))
+    assert loads.max() < 1e6 * (1 + 1e-6)
+    assert np.abs(np.cumsum(loads) * 0.01 - by[1:]).max() < requests.bits.max()
+    assert loads.sum() * 0.01 == pytest.approx(requests.bits.sum())
+
+
 def test_windows_and_bad_seconds_choose_the_packets():
     network = make()
     log, works = traffic(network, rate=100.0)
