@@ -309,10 +309,9 @@ def diff(desired: RuleSet, installed: RuleSet) -> Delta:
         wanted, present = _unlike(new, old)
         for (switch, cookie), entry in wanted.items():
             before = present.pop((switch, cookie), None)
-            if before is None or before == doubtful(entry):
-                changes.append(Change("add", switch, entry))
-            elif before != entry:
-                changes.append(Change("modify", switch, entry))
+            if before is not entry and before != entry:
+                unknown = before is None or before == doubtful(entry)
+                changes.append(Change("add" if unknown else "modify", switch, entry))
         changes.extend(Change("delete", switch, entry) for (switch, _), entry in present.items())
     return Delta(tuple(sorted(changes, key=_order)))
 
