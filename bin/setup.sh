@@ -144,10 +144,12 @@ build_environment() {
     # shellcheck disable=SC2046
     must "Python packages" pip_install --no-deps --no-build-isolation $(printf -- '--requirement %s ' "${locks[@]}")
     must "check" as_owner .venv/bin/python -m pip check
+    # Which pip would do with one core, and for the packages' own tests too.
+    must "bytecode" as_owner .venv/bin/python -m compileall -q -j 0 -x '/tests/' .venv/lib
     # What is compiled at first use would hold up the first prices of the first run.
     must "compiled kernels" as_owner .venv/bin/python -m experiments solve abilene --policy joint-distributed
     sha256sum "${locks[@]}" | as_owner tee .venv/complete.new >/dev/null
     as_owner mv .venv/complete.new .venv/complete
 }
 
-pip_install() { as_owner .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off "$@"; }
+pip_install() { as_owner .venv/bin/python -m pip install --no-compile --disable-pip-version-check --progress-bar off "$@"; }

@@ -14,16 +14,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parent.parent))
 sys.dont_write_bytecode = True  # root would leave it in somebody else's files
 
+from topologies.mn import topo  # noqa: E402
 from topologies.mn.control import Priced  # noqa: E402
 from topologies.mn.nodes import PricedHost, PricedSwitch, QueueLink  # noqa: E402
 from topologies.mn.pricing import pricing  # noqa: E402
 from topologies.mn.prompt import PricedCLI  # noqa: E402
-from topologies.mn.topo import TOPOS  # noqa: E402
 
 CLI = PricedCLI
-topos = TOPOS
+topos = topo.TOPOS
 controllers = {"priced": Priced}
 switches = {"default": PricedSwitch, "ovs": PricedSwitch, "ovsk": PricedSwitch}
 hosts = {"proc": PricedHost}
 tests = {"pricing": pricing}
-LINKS = {**getattr(sys.modules["__main__"], "LINKS", {}), "queue": QueueLink}
+LINKS = {**getattr(sys.modules["__main__"], "LINKS", {}), "default": QueueLink, "queue": QueueLink}

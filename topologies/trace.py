@@ -4,7 +4,7 @@ A probe is a UDP packet from one host to an address, with a mark in its payload;
 flows, which a split sends by different routes. A packet socket in the switches' namespace sees each frame that leaves a
 switch, with the label it carries there. The flows are sent a second time to see the rules' own
 counters rise, hop by hop; packets of others on the same route count there too. On the bypass of a failed link frames
-carry a VLAN tag and are not seen; they are again where the bypass ends.
+carry a VLAN tag and are not seen, which `...` stands for; they are again where the bypass ends.
 
 Python's own library and Open vSwitch's tools are all that it needs.
 """
@@ -135,10 +135,13 @@ def told(wiring: Wiring, source: str, ways: list[Way]) -> str:
         if not way.hops:
             lines.append(f"{way.flows} of {FLOWS} flows: let out by no switch")
             continue
-        nodes = [ends[hop.interface].node for hop in way.hops]
+        places = [source, ends[way.hops[0].interface].node]
+        for hop, following in zip(way.hops, way.hops[1:], strict=False):
+            towards, node = ends[hop.interface].towards, ends[following.interface].node
+            places += [node] if node == towards else [towards, "...", node]
         end = ends[way.hops[-1].interface].towards
         stop = "" if end not in wiring.bridges else ", and were lost there"
-        lines.append(f"{way.flows} of {FLOWS} flows: {' > '.join([source, *nodes, end])}{stop}")
+        lines.append(f"{way.flows} of {FLOWS} flows: {' > '.join([*places, end])}{stop}")
         for hop, count in zip(way.hops, way.counted, strict=True):
             labelled = hop.mac.startswith(PREFIX)
             carried = f"label {hop.mac[:11]}" if labelled else f"to {hop.mac}"

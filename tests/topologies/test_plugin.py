@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import machine
@@ -11,10 +16,12 @@ import pytest
 
 from pricing.errors import EmulationError
 from topologies import emulation  # imports Mininet, whose import of distutils warns
+from topologies.faults import End, Wiring
 from topologies.mn.nodes import Shape
 from topologies.mn.survey import Survey, adopted
 from topologies.mn.topo import TOPOS
 from topologies.testbed import Testbed
+from topologies.trace import Hop, Way, told
 
 assert emulation
 
@@ -66,6 +73,16 @@ def test_every_scenario_of_the_library_is_a_topology() -> None:
     assert set(TOPOS) == {*(name.partition("(")[0] for name in names()), "scenario"}
 
 
+@pytest.mark.skipif(shutil.which("mn") is None, reason="this machine has no mn")
+def test_mn_keeps_all_that_it_assigns_but_its_prompt_and_its_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("path", [*sys.path]), ("dont_write_bytecode", sys.dont_write_bytecode)):
+        monkeypatch.setattr(sys, name, value)  # the plugin sets both
+    assigned = ast.parse(Path(str(shutil.which("mn"))).read_text()).body
+    theirs = {ast.unparse(each.targets[0]) for each in assigned if isinstance(each, ast.Assign)}
+    assert "TOPOS" in theirs
+    assert theirs & set(runpy.run_path("topologies/plugin.py")) == {"CLI", "LINKS"}
+
+
 @pytest.mark.parametrize(
     ("topo", "given", "load", "said"),
     [
@@ -105,10 +122,16 @@ def test_links_of_others_have_their_parameters_and_one_warning_names_the_rest() 
     assert said == ["no `bw` given, taken as 1000 Mbit/s: s2->s1"]
 
 
+def test_the_bypass_of_a_failed_link_shows_in_a_trace() -> None:
+    wiring = Wiring({"a": "s1", "b": "s2", "c": "s3"}, [], (End("s1-eth1", "a", "b"), End("s3-eth1", "c", "h3")))
+    hops = (Hop("s1-eth1", "02:57:00:01:00:00"), Hop("s3-eth1", "02:00:0a:00:00:03"))
+    assert told(wiring, "h1", [Way(hops, 32, (None, None))]).startswith("32 of 32 flows: h1 > a > b > ... > c > h3\n")
+
+
 @pytest.fixture(scope="module")
 def own() -> str:
     """Our controller with a topology of somebody's, two routes between its sides, and a script at the prompt."""
-    options = ["--topo", "diamond4", "--link", "queue", "--controller", "priced,policy=ecmp"]
+    options = ["--topo", "diamond4", "--controller", "priced,policy=ecmp"]
     script = ["--test", "pingall+iperf", "--post", "/tmp/at-the-prompt"]
     with Testbed() as testbed:
         said = mn_alone.mn(testbed, *options, *script, custom=DIAMOND)
@@ -150,7 +173,7 @@ class TestOurs:
     pytestmark = machine.emulated
 
     def test_the_command_of_the_readme(self) -> None:
-        options = ["--topo", "scenario,/tmp/line.yaml", "--link", "queue", "--controller", "priced"]
+        options = ["--topo", "scenario,/tmp/line.yaml", "--controller", "priced"]
         with Testbed() as testbed:
             said = mn_alone.mn(testbed, *options, "--test", "pricing,seconds=3", custom=LINE)
             assert testbed.run("ovs-vsctl", "list-br") == ""

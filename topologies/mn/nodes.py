@@ -4,7 +4,7 @@
 |---|---|---|
 | `PricedHost` | `--host proc`, the default | no offloads, which nobody would carry out; addresses of services |
 | `PricedSwitch` | `--switch default`, `ovs` | the datapath that there is; ready when it has its rules |
-| `QueueLink` | `--link queue` | waits as theory says: see `topologies.links` |
+| `QueueLink` | `--link default`, `queue` | waits as theory says where it has `bw`: see `topologies.links` |
 """
 
 from __future__ import annotations
@@ -95,13 +95,21 @@ class QueueInterface(TCIntf):  # type: ignore[misc]
     """
 
     def config(
-        self, bw: float | None = None, delay: str | None = None, queue: int = QUEUE, **params: Any
+        self,
+        bw: float | None = None,
+        delay: str | None = None,
+        jitter: str | None = None,
+        loss: float | None = None,
+        max_queue_size: int | None = None,
+        queue: int | None = None,
+        **params: Any,
     ) -> dict[str, Any]:
         """Configure and shape it; Mininet calls this."""
         found: dict[str, Any] = Intf.config(self, **params)
         if bw is None:
             return found
-        shape = Shape(self.name, 1e6 * bw, seconds(delay), queue)
+        room = next((packets for packets in (queue, max_queue_size) if packets is not None), QUEUE)
+        shape = Shape(self.name, 1e6 * bw, seconds(delay), room, jitter=seconds(jitter), loss=(loss or 0) / 100)
         problems = capacity_problems([shape])
         if problems:
             raise EmulationError(problems[0])
@@ -120,10 +128,12 @@ class QueueLink(Link):  # type: ignore[misc]
     ----------
     bw : float
         Mbit/s; without it a link is not shaped, as in Mininet.
-    delay : str
-        Propagation, such as `5ms`; where the kernel has netem.
-    queue : int
-        Packets that fit into its FIFO.
+    delay, jitter : str
+        Propagation and how it varies, such as `5ms`; where the kernel has netem.
+    loss : float
+        Per cent; where the kernel has netem.
+    queue, max_queue_size : int
+        Packets that fit into its FIFO; two names of one thing, ours and `TCLink`'s.
     """
 
     def __init__(self, *nodes: Any, **params: Any) -> None:
