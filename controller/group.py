@@ -74,12 +74,27 @@ def spoken_rule(fabric: Fabric, name: str) -> Placed:
 def _out(fabric: Fabric, node: str, but: int = LOCAL) -> list[Output]:
     """Sends a packet out of every port of a node behind which somebody listens, but the one that it came in by."""
     here = (fabric.plant.hosts[name].port for name in fabric.sources if fabric.plant.hosts[name].node == node)
-    return [Output(port) for port in sorted({*_ahead(fabric)[node], *here} - {but})]
+    ahead = (fabric.plant.switches[node].ports[neighbour] for neighbour in _ahead(fabric)[node])
+    return [Output(port) for port in sorted({*ahead, *here} - {but})]
 
 
 @lru_cache(maxsize=64)
-def _ahead(fabric: Fabric) -> dict[str, tuple[int, ...]]:
-    """Ports of each node behind which somebody of the tree listens: nothing is sent to where it would be dropped."""
+def crossed(fabric: Fabric) -> dict[str, tuple[int, ...]]:
+    """Indices of the links that a message crosses that enters at a node, each once."""
+    ahead, index = _ahead(fabric), fabric.network.link_index
+
+    def beyond(before: str, node: str) -> Iterator[int]:
+        for after in ahead[node]:
+            if after != before:
+                yield index[node, after]
+                yield from beyond(node, after)
+
+    return {node: tuple(sorted(beyond("", node))) for node in ahead}
+
+
+@lru_cache(maxsize=64)
+def _ahead(fabric: Fabric) -> dict[str, tuple[str, ...]]:
+    """Neighbours of each node behind which somebody of the tree listens: nothing goes to where it would be dropped."""
     branches, seen = tree(fabric), dict[tuple[str, str], bool]()
     listening = {fabric.plant.hosts[name].node for name in fabric.sources}
 
@@ -89,8 +104,7 @@ def _ahead(fabric: Fabric) -> dict[str, tuple[int, ...]]:
             seen[node, after] = after in listening or further
         return seen[node, after]
 
-    ports = {node: fabric.plant.switches[node].ports for node in branches}
-    return {node: tuple(ports[node][n] for n in found if listens(node, n)) for node, found in branches.items()}
+    return {node: tuple(n for n in found if listens(node, n)) for node, found in branches.items()}
 
 
 def _match(port: int) -> Match:

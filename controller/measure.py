@@ -22,14 +22,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from controller.compile import answer_rule, forward_rules, leave_rule, plain_rules, refusals, remarks, request_rule
 from controller.duplicate import numbers_of_parts, tree_rules
 from controller.fabric import Fabric
-from controller.group import entries, spoken_rule
+from controller.group import crossed, entries, spoken_rule
 from controller.labels import Labels
 from controller.rules import Placed
 from pricing.network import Session
@@ -353,10 +353,16 @@ def remarked(fabric: Fabric, meter: Meter) -> dict[str, int]:
     return found
 
 
-def signalling(fabric: Fabric, meter: Meter) -> dict[str, float]:
-    """What agents say, bit/s of frames as they enter the network, by who says it; 0 where nobody ever did."""
-    rates = {kind: [meter.rates.get(rule_key(rule)) for rule in rules] for kind, rules in entries(fabric).items()}
-    return {kind: float(sum(rate.bits for rate in found if rate)) for kind, found in sorted(rates.items())}
+def signalling(fabric: Fabric, meter: Meter) -> dict[str, Any]:
+    """What agents say, bit/s of frames: as it enters the network, by who says it; and on each link of their tree."""
+    said, links = {}, [0.0] * len(fabric.network.links)
+    for kind, rules in sorted(entries(fabric).items()):
+        rates = [(node, rate.bits) for node, rule in rules if (rate := meter.rates.get(rule_key((node, rule))))]
+        said[kind] = float(sum(bits for _, bits in rates))
+        for node, bits in rates:
+            for link in crossed(fabric)[node]:
+                links[link] += bits
+    return {"signalling": said, "signalling_links": links}
 
 
 Load = tuple[float, float] | None

@@ -442,7 +442,7 @@ def describe(fabric: Fabric, state: State) -> dict[str, Any]:
         "dropped": dropped(fabric, state.meter),
         "remarked": remarked(fabric, state.meter),
         **published_values(decision.state if isinstance(decision.state, Published) else None),
-        "signalling": signalling(fabric, state.meter),
+        **signalling(fabric, state.meter),
         "served": {name: state.served.get(name, 0.0) for name in names},
         **({"market": decision.quotes.by_place(network)} if decision.quotes else {}),
     }

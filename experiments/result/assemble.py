@@ -134,6 +134,17 @@ class Account:
         return self.log.queues.loads(self.edges)
 
     @cached_property
+    def signalling(self) -> FloatArray:
+        """What agents' messages put on each link, bit/s, mean over the window's ticks, shape (L,)."""
+        said = [record["signalling_links"] for record in self.records]
+        return np.mean(said, axis=0) if said else np.zeros(len(self.network.links))
+
+    @cached_property
+    def predicted_loads(self) -> FloatArray:
+        """Load of each link in each piece, bit/s, shape (PIECES, L): the packet simulation's, and the signalling."""
+        return self.prediction.loads + self.signalling
+
+    @cached_property
     def offered(self) -> FloatArray:
         """bit/s that each session offered in the window, shape (K,)."""
         return np.array([figures.offered.value for figures in self.measured.sessions])
@@ -266,7 +277,8 @@ class Account:
             "dst": link.dst,
             "capacity_bps": link.capacity,
             "load_bps": load.as_json(),
-            "predicted_load_bps": float(self.prediction.loads[:, index].mean()),
+            "predicted_load_bps": float(self.predicted_loads[:, index].mean()),
+            "signalling_bps": float(self.signalling[index]),
             "utilization": load.value / link.capacity,
             "wait_s": self._link_wait(index).as_json(),
             "predicted_wait_s": _number(predicted.wait.value),

@@ -179,14 +179,14 @@ def _delay(account: Account) -> dict[str, Any]:
 
 
 def _loads(account: Account) -> dict[str, Any]:
-    """The link whose load is farthest from the packet simulation's.
+    """The link whose load is farthest from the packet simulation's, to which what agents say is added.
 
     Both counted the same packets on the same links, some of them at other times, which is made up for.
     """
     order = {"met": 0, "undecided": 1, "not met": 2}
     found: list[tuple[int, float, str, Estimate, Verdict]] = []
     for index, link in enumerate(account.network.links):
-        load, predicted = account.loads[:, index], account.prediction.loads[:, index]
+        load, predicted = account.loads[:, index], account.predicted_loads[:, index]
         expected = float(predicted.mean())
         if max(load.mean(), expected) < USED * link.capacity or not expected:
             continue
@@ -201,6 +201,8 @@ def _loads(account: Account) -> dict[str, Any]:
     note = (
         f"{name}, the farthest off of {len(found)} links above {USED:.0%} utilization; n: pieces of the time measured"
     )
+    if account.signalling.any():
+        note += f"; agents' messages, {account.signalling.max() / 1e3:.1f} kbit/s on a link at most, are added"
     return entry("load of a link against the packet simulation", off, 0.0, LOAD_TOLERANCE, said, note, "ratio")
 
 

@@ -38,10 +38,10 @@ def test_no_false_alarm_in_ten_minutes_and_a_steady_estimate() -> None:
         alarms += int((now.weight < before.weight).sum())
         if second > 60:
             assert now.rate == pytest.approx(nominal, rel=0.2)
-    assert alarms <= 2, "less than one in ten minutes"
+    assert alarms < 2, "less than one in ten minutes"
 
 
-@pytest.mark.parametrize("factor", [0.6, 1.5, 3.0])
+@pytest.mark.parametrize("factor", [0.6, 0.7, 1.3, 1.5, 3.0])
 def test_a_step_is_followed_in_three_ticks(factor: float) -> None:
     net, late = network(), []
     for seed in range(20):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from controller.fabric import Fabric
-from controller.group import LOCAL, group_rules
+from controller.group import LOCAL, crossed, entries, group_rules
 from controller.ingress import Ingress, ingresses
+from controller.measure import EMPTY, Meter, Rate, rule_key, signalling
 from controller.plant import plant_from_json
 from controller.rules import Output, Rule
 from pricing.network import Network
@@ -24,14 +25,14 @@ def fabric_of(network: Network) -> Fabric:
 ABILENE = fabric_of(load("abilene").network)
 
 
-def heard(fabric: Fabric, node: str, port: int) -> list[str]:
-    """Hosts that get what enters there, once for each copy."""
+def walked(fabric: Fabric, node: str, port: int) -> tuple[list[str], list[int]]:
+    """Hosts that get what enters there, and links that it crosses, once for each copy."""
     rules: dict[tuple[str, int], Rule] = {}
     for switch, rule in group_rules(fabric):
         rules[switch, int(dict(rule.match)["in_port"])] = rule  # type: ignore[arg-type]
     wires = {(a, p): b for a, switch in fabric.plant.switches.items() for b, p in switch.ports.items()}
     hosts = {(host.node, host.port): name for name, host in fabric.plant.hosts.items()}
-    found, ahead = [], [(node, port)]
+    found, crossed, ahead = [], [], [(node, port)]
     while ahead:
         here, entered = ahead.pop()
         assert rules[here, entered].actions, f"dropped at {here}"
@@ -42,8 +43,9 @@ def heard(fabric: Fabric, node: str, port: int) -> list[str]:
                 found.append(hosts[here, action.port])
             else:
                 after = wires[here, action.port]
+                crossed.append(fabric.network.link_index[here, after])
                 ahead.append((after, fabric.plant.switches[after].ports[here]))
-    return sorted(found)
+    return sorted(found), sorted(crossed)
 
 
 @pytest.mark.parametrize("failed", [(), (("Denver", "KansasCity"), ("KansasCity", "Denver"))])
@@ -51,9 +53,24 @@ def test_every_source_hears_every_agent_once(failed: tuple[tuple[str, str], ...]
     fabric = ABILENE.under(Outage(frozenset(failed), frozenset()))
     sources = sorted(fabric.sources)
     for node in fabric.plant.switches:
-        assert heard(fabric, node, LOCAL) == sources
+        assert walked(fabric, node, LOCAL) == (sources, [*crossed(fabric)[node]])
     for name, host in fabric.plant.hosts.items():
-        assert heard(fabric, host.node, host.port) == [other for other in sources if other != name]
+        others = [other for other in sources if other != name]
+        assert walked(fabric, host.node, host.port) == (others, [*crossed(fabric)[host.node]])
+
+
+def test_what_agents_say_is_told_of_each_link_that_it_crosses() -> None:
+    one, other = entries(ABILENE)["servers"][0], entries(ABILENE)["links"][0]
+    meter = Meter({}, {rule_key(one): Rate(1.0, 560.0, 0.0), rule_key(other): Rate(1.0, 40.0, 0.0)})
+    told = signalling(ABILENE, meter)
+    assert told["signalling"] == {"servers": 560.0, "links": 40.0, "sources": 0.0}
+    first, second = (set(crossed(ABILENE)[node]) for node, _ in (one, other))
+    assert len({one[0], other[0]}) == 2
+    assert first != second
+    assert told["signalling_links"] == [
+        560.0 * (link in first) + 40.0 * (link in second) for link in range(len(ABILENE.network.links))
+    ]
+    assert not any(signalling(ABILENE, EMPTY)["signalling_links"])
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from experiments.result import verdicts
 from experiments.result.assemble import Account
 from experiments.running.phase import Setting
+from pricing.network import Link
 from pricing.values import FloatArray
 
 PACKETS = 4000
@@ -43,3 +44,32 @@ def test_a_harmful_link_shows_in_the_ratio_without_it() -> None:
     assert found["name"] == "mean delay of user-equilibrium without North-South over user-equilibrium"
     assert found["verdict"] == "met"
     assert found["measured"] < 1
+
+
+def carrying(loads: list[float], predicted: list[float], said: list[float]) -> Account:
+    """A phase on two links of 1 Mbit/s, with what its queues counted, what is predicted and what agents said."""
+    network = SimpleNamespace(links=[Link("a", "b", 1e6), Link("b", "a", 1e6)])
+    pieces = np.linspace(0.9, 1.1, 10)[:, None]
+    return cast(
+        Account,
+        SimpleNamespace(
+            network=network,
+            edges=np.arange(11.0),
+            loads=pieces * predicted + (np.array(loads) - predicted),
+            predicted_loads=pieces * predicted + said,
+            signalling=np.array(said),
+        ),
+    )
+
+
+def test_what_agents_say_is_part_of_the_predicted_load() -> None:
+    counted, simulated, said = [2.2e5, 3.0e5], [2.0e5, 2.9e5], [1.9e4, 1.1e4]
+    found = verdicts._loads(carrying(counted, simulated, said))
+    assert found["verdict"] == "met"
+    assert found["measured"] == pytest.approx(1e3 / 2.19e5)
+    assert "a->b, the farthest off of 2 links" in found["note"]
+    assert "agents' messages, 19.0 kbit/s on a link at most, are added" in found["note"]
+    without = verdicts._loads(carrying(counted, simulated, [0.0, 0.0]))
+    assert without["verdict"] == "not met"
+    assert without["measured"] == pytest.approx(0.1)
+    assert "agents" not in without["note"]
