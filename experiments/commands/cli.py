@@ -110,7 +110,8 @@ def check(
     network = scenario.network
     counts = {part: len(getattr(network, part)) for part in ("nodes", "links", "servers", "sessions")}
     packets, server_load = _offered(network)
-    facts = [*(f"{count} {part}" for part, count in counts.items()), f"{packets:,.0f} packets/s"]
+    facts = [*(f"{count} {part.removesuffix('s') if count == 1 else part}" for part, count in counts.items())]
+    facts.append(f"{packets:,.0f} packets/s")
     if server_load is not None:
         facts.append(f"servers loaded to {server_load:.3f} of their sum")
     console().print(f"{file}: all is well: {', '.join(facts)}", soft_wrap=True, highlight=False, markup=False)

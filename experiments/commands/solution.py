@@ -159,7 +159,8 @@ def show(network: Network, solution: Solution, console: Console) -> None:
             servers.add_row(row["name"], f"{row['load']:,.1f}", f"{row['capacity']:,.1f}", *_state(row))
         console.print(servers)
     used = [row for row in data["links"] if row["load_bps"] > 0]
-    links = _table(f"links with load: {len(used)} of {len(network.links)}", "link", "load, Mbit/s", "capacity",
+    fullest = f", the {SHOWN_LINKS} fullest" if len(used) > SHOWN_LINKS else ""
+    links = _table(f"links with load: {len(used)} of {len(network.links)}{fullest}", "link", "load, Mbit/s", "capacity",
                    "utilization", "delay", "price")  # fmt: skip
     for row in sorted(used, key=lambda row: (-row["utilization"], row["src"], row["dst"]))[:SHOWN_LINKS]:
         name = f"{row['src']} > {row['dst']}"

@@ -72,7 +72,7 @@ class Client:
             answer: HTTPResponse = build_opener(ProxyHandler({})).open(self.url + path, timeout=SILENCE_S)
         except (OSError, ValueError, HTTPException) as error:
             raise WardropError(
-                f"{self.url}: no run of Wardrop answers there ({error}); "
+                f"{self.url}: no run of Wardrop answers there ({getattr(error, 'reason', error)}); "
                 "`bin/wardrop run` and `demo` print their page's address in their first lines, give that"
             ) from error
         return answer

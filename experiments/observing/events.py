@@ -87,7 +87,7 @@ class Watcher:
             yield from (f"{node} leaves {group}" for node in known[group] if node not in now[group])
 
     def _alarms(self, record: Record) -> Iterator[str]:
-        links = zip((f"Link {link}" for link in self.network.links), record["links"], strict=True)
+        links = zip((f"Link {link.src}→{link.dst}" for link in self.network.links), record["links"], strict=True)
         servers = zip((f"Server {server.name}" for server in self.network.servers), record["servers"], strict=True)
         for name, state in (*links, *servers):
             used, age = state["utilization"], state.get("age")

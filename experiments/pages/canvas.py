@@ -91,8 +91,10 @@ def draw_link(axes: Axes, start: Point, end: Point, colour: Any, share: float) -
     )
 
 
-def draw_labels(axes: Axes, places: Mapping[str, Point], links: Sequence[Part], labels: Mapping[str, str]) -> None:
-    """Each label where it covers least: other labels first, then nodes, then lines."""
+def draw_labels(
+    axes: Axes, places: Mapping[str, Point], links: Sequence[Part], labels: Mapping[str, str]
+) -> tuple[float, float]:
+    """Each label where it covers least: other labels first, then nodes, then lines; how far they reach down and up."""
     on_lines = []
     for link in links:
         start, end = places[link["src"]], places[link["dst"]]
@@ -127,3 +129,5 @@ def draw_labels(axes: Axes, places: Mapping[str, Point], links: Sequence[Part], 
         _, _, cx, cy, box = min(tries)
         boxes.append(box)
         axes.text(cx, cy, label, ha="center", va="center", fontsize=8.5, linespacing=1.15, zorder=6, bbox=halo)
+    low, high = axes.get_ylim()
+    return min([low, *(box[1] for box in boxes)]), max([high, *(box[3] for box in boxes)])

@@ -15,7 +15,6 @@ from experiments.pages.canvas import blank_map, draw_labels, draw_link, place_no
 from experiments.pages.style import LIGHT, drawn
 from pricing.errors import WardropError
 from pricing.network import Network
-from topologies import units
 from topologies.checking import did_you_mean
 from topologies.scenario import Scenario
 
@@ -23,6 +22,9 @@ ENDINGS = (".png", ".svg")
 """Pictures that can be written."""
 
 DOTS_AN_INCH = 160
+
+CLEAR = 0.08
+"""Between the labels and what stands above and below all of them, in the map's own lengths."""
 
 LABELLED, EXPLAINED = 60, 16
 """Nodes up to which each has its name beside it, and up to which its servers and what it asks for too."""
@@ -75,10 +77,11 @@ def draw_scenario(scenario: Scenario, path: Path) -> None:
             axes.plot(x, y, "o", ms=5.5, mfc=LIGHT["ink"], mec=LIGHT["paper"], mew=1.0, zorder=5)
         elif name not in servers:
             axes.plot(x, y, "o", ms=5, mfc=LIGHT["paper"], mec=LIGHT["soft"], mew=1.2, zorder=4)
-    draw_labels(axes, places, links, _labels(network))
-    axes.set_title(scenario.title)
+    low, high = draw_labels(axes, places, links, _labels(network))
+    middle = sum(axes.get_xlim()) / 2
+    axes.text(middle, high + CLEAR, scenario.title, ha="center", va="bottom", fontsize="large")
     legend = "line: link, as wide as its capacity    dot: source    square: servers    dashed: session to a node"
-    axes.text(0.5, 0.01, legend, transform=axes.transAxes, ha="center", va="top", fontsize=7, color=LIGHT["soft"])
+    axes.text(middle, low - CLEAR, legend, ha="center", va="top", fontsize=7, color=LIGHT["soft"])
     try:
         figure.savefig(path, dpi=DOTS_AN_INCH, bbox_inches="tight", pad_inches=0.1, facecolor=LIGHT["paper"],
                        metadata={"Date": None} if path.suffix.lower() == ".svg" else None)  # fmt: skip
@@ -93,7 +96,7 @@ def _labels(network: Network) -> dict[str, str]:
     for session in network.sessions:
         asked[session.source] += session.rate
     for server in network.servers:
-        lines[server.node].append(f"{server.name}: {units.show(server.capacity, 'work')}")
+        lines[server.node].append(f"{server.name}: {server.capacity:.4g} work/s")
     for node, rate in asked.items():
         lines[node].append(f"{rate / 1e6:.3g} Mbit/s")
     if len(network.nodes) > LABELLED:

@@ -179,7 +179,7 @@ class LiveView:
         facts = Text(no_wrap=True, overflow="ellipsis")
         facts.append(f"{self._packet_rate():,.0f} packets/s", style="bold")
         facts.append(f"  tick {self.record['tick']}, {self.record['tick_s'] * 1e3:.0f} ms")
-        facts.append(f", {self.record['rules_changed']} rules changed")
+        facts.append(f", {self.record['rules_changed']} rule{'s' * (self.record['rules_changed'] != 1)} changed")
         if self.gaps:
             facts.append(f"  above the optimum {self.gaps[-1]:.1%} ", style="bold")
             facts.append(sparkline(list(self.gaps)[-max(width - facts.cell_len - 1, 1) :]), style="cyan")
@@ -219,11 +219,13 @@ class LiveView:
         return table
 
     def _sources(self, width: int, rows: int) -> Table:
-        table = _table("source", "Mbit/s", "split")
         offered = self.record["offered"]
         sessions = sorted(self.network.sessions, key=lambda session: -offered.get(session.name, 0.0))
         shown = {session.name for session in sessions[: max(rows - 1, 1)]}
-        room = max(width - max((len(name) for name in shown), default=0) - 9, 6)
+        left_out = len(sessions) - len(shown)
+        head = "source" if not left_out else f"source, {left_out} more"
+        table = _table(head, "Mbit/s", "split")
+        room = max(width - max(len(name) for name in (head, *shown)) - 9, 6)
         for session in self.network.sessions:
             if session.name in shown:
                 rate = f"{offered.get(session.name, 0.0) / 1e6:.2f}"

@@ -122,8 +122,8 @@ class TestEvents:
     def test_an_alarm_is_news_once_and_when_it_goes(self) -> None:
         said = self.said(*(self.loaded(value) for value in (0.92, 0.88, 0.91, 0.5, 0.95)))
         comes, goes = (
-            "Link Seattle->Sunnyvale is near its capacity",
-            "Link Seattle->Sunnyvale is no longer near its capacity",
+            "Link Seattle→Sunnyvale is near its capacity",
+            "Link Seattle→Sunnyvale is no longer near its capacity",
         )
         assert said == [[comes], [], [], [goes], [comes]]
 

@@ -153,6 +153,12 @@ const pick = (selected) => {
   redraw();
 };
 
+// From a list, which may be far below the map and what is told of the selection.
+const pickListed = (selected) => {
+  pick(selected);
+  if (selected) byId("live").scrollIntoView({ block: "nearest" });
+};
+
 const show = (quantity) => {
   view.quantity = quantity;
   for (const button of document.querySelectorAll("[data-quantity]")) button.setAttribute("aria-pressed", button.dataset.quantity === quantity);
@@ -244,7 +250,7 @@ store.addEventListener("network", () => {
   document.title = `${network.name} – Wardrop`;
   byId("policy").replaceChildren(...network.policies.map(({ name, summary }) => Object.assign(new Option(name, name), { title: summary })));
   map = new NetworkMap(byId("map"), store, pick);
-  panels = new Panels(store, { pick, redraw, works, demand: (session, factor) => change(`api/sessions/${part(session)}/demand`, { factor }) });
+  panels = new Panels(store, { pick, pickListed, redraw, works, demand: (session, factor) => change(`api/sessions/${part(session)}/demand`, { factor }) });
   charts = new Charts(store, goTo);
   comparison = new Comparison(store, pick, redraw);
 });

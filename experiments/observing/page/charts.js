@@ -40,7 +40,7 @@ export class Charts {
           scales: { x: { time: false }, y: range },
           axes: [
             { show: false },
-            { stroke: paint("soft"), grid: { stroke: paint("rule"), width: 1 }, ticks: { show: false }, size: 46, gap: 4,
+            { stroke: paint("soft"), grid: { stroke: paint("rule"), width: 1 }, ticks: { show: false }, size: 54, gap: 4,
               font: "11px system-ui, sans-serif", space: 28, // crowded logarithmic axes have ticks without a number
               values: (_, values) => values.map((value) => (value == null ? "" : label(value))), ...more },
           ],

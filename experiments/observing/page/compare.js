@@ -29,6 +29,7 @@ export class Comparison {
     const ticks = chosen.map((phase) => this.store.ticks[phase.last]);
     this.sides.forEach(({ map }, index) => map.show(ticks[index], options));
     this.differences(chosen, ticks);
+    this.table.createCaption().textContent = phases.length > 1 ? "" : "One phase so far: another policy begins the next.";
   }
 
   differences(phases, ticks) {

@@ -13,6 +13,8 @@ const NARROW = 560; // width of a map that is stretched in height
 const DRAWN_MS = 300; // from one drawing to the next while the map is moved
 const AT_ONCE = 300; // links that are drawn anew in one frame
 const LETTER = 6.6; // mean width of a letter of a name
+const NEAR = [20, 28, 36, 44, 52, 60, 68, 76, 84, 92]; // px from a node where its cables should not run under its name
+const UNDER = 0.25; // what each of them that does counts, in radians of room
 // Sides of a node where its name may stand: direction, to the right, down, anchor.
 const SIDES = [[Math.PI / 2, 0, 1, "middle"], [-Math.PI / 2, 0, -1, "middle"], [0, 1, 0, "start"], [Math.PI, -1, 0, "end"]];
 const DASH = 15; // px from one dash of a route to the next
@@ -199,7 +201,9 @@ export class NetworkMap {
         const apart = around.get(node.name).map((other) => Math.abs(Math.atan2(Math.sin(angle - other), Math.cos(angle - other))));
         const place = box(this.at.get(node.name), extent(dx, dy, reach, long, lines));
         const outside = place[0] < 0 || place[2] > width;
-        return Math.min(3, ...apart) - (dx ? 0.35 : 0) - (outside ? 9 : 0) - (taken.some((other) => covers(place, other)) ? 4 : 0);
+        const [x, y] = this.at.get(node.name);
+        const under = around.get(node.name).flatMap((other) => NEAR.filter((far) => inside(place, x + far * Math.cos(other), y + far * Math.sin(other))));
+        return Math.min(3, ...apart) - UNDER * under.length - (dx ? 0.35 : 0) - (outside ? 9 : 0) - (taken.some((other) => covers(place, other)) ? 4 : 0);
       };
       const [, dx, dy, anchor] = SIDES.reduce((best, each) => (space(each) > space(best) + 1e-6 ? each : best));
       const place = box(this.at.get(node.name), extent(dx, dy, reach, long, lines));
@@ -326,11 +330,16 @@ export class NetworkMap {
       .style("--from", (each) => `${-DASH * each.index}px`)
       .style("--to", (each) => `${-DASH * (each.index + each.count)}px`)
       .style("animation-duration", (each) => `${0.9 * each.count}s`);
+    const words = (each) => (each.label ? `${each.label} ${share(each.weight)}` : each.index ? "" : share(each.sum));
+    const width = this.container.clientWidth;
     all
       .select("text")
-      .attr("transform", (each) => `translate(${this.curves.get(each.link).label})`)
+      .attr("transform", (each) => {
+        const [x, y] = this.curves.get(each.link).label, half = (LETTER * words(each).length) / 2;
+        return `translate(${Math.max(half, Math.min(x, width - half))},${y})`;
+      })
       .attr("dy", (each) => (each.label ? `${1.1 * each.index}em` : 0))
-      .text((each) => (each.label ? `${each.label} ${share(each.weight)}` : each.index ? "" : share(each.sum)));
+      .text(words);
   }
 
   // Marks where one packet becomes several: node -> how many.
@@ -365,6 +374,7 @@ function extent(dx, dy, reach, long, lines) {
 }
 
 const box = ([x, y], [left, top, right, bottom]) => [x + left, y + top, x + right, y + bottom];
+const inside = ([left, top, right, bottom], x, y) => left < x && x < right && top < y && y < bottom;
 const covers = (one, other) => one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3];
 
 // A link's curve between two places: its path, its arrow's place and direction, and where a word may stand.
@@ -386,7 +396,7 @@ function curve([ax, ay], [bx, by]) {
   return {
     path: `M${f(sx)} ${f(sy)}Q${f(cx)} ${f(cy)} ${f(ex)} ${f(ey)}`,
     head: { at: [px, py], along: [dx / far, dy / far] },
-    label: [f((sx + 2 * cx + ex) / 4 - away * (by - ay)), f((sy + 2 * cy + ey) / 4 + away * (bx - ax) + 4)],
+    label: [(sx + 2 * cx + ex) / 4 - away * (by - ay), (sy + 2 * cy + ey) / 4 + away * (bx - ax) + 4],
   };
 }
 

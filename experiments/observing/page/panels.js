@@ -38,7 +38,7 @@ export class Panels {
 
   // Rows that are buttons, kept while what they stand for stays: focus is not lost at a tick.
   rows(id, items, kind, selected, make, update) {
-    const { pick } = this.actions;
+    const { pickListed } = this.actions;
     select(`#${id}`)
       .selectAll("li")
       .data(items, (item) => item.key)
@@ -56,7 +56,7 @@ export class Panels {
       .each(function (item) {
         const button = this.firstChild;
         const chosen = selected?.kind === kind && selected.key === item.key;
-        button.onclick = () => pick(chosen ? null : { kind, key: item.key });
+        button.onclick = () => pickListed(chosen ? null : { kind, key: item.key });
         button.setAttribute("aria-pressed", chosen);
         button.dataset[kind] = item.key;
         update(button.children, item);

@@ -7,7 +7,8 @@ export const ms = (seconds) => {
   return `${value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)} ms`;
 };
 
-export const mbit = (bits) => `${(bits / 1e6).toFixed(2)} Mbit/s`;
+// Below 0.01 Mbit/s two digits would say nothing.
+export const mbit = (bits) => (bits > 0 && bits < 1e4 ? `${(bits / 1e3).toPrecision(2)} kbit/s` : `${(bits / 1e6).toFixed(2)} Mbit/s`);
 
 export const share = (ratio) => {
   if (ratio == null) return "?";
