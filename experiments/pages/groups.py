@@ -6,7 +6,7 @@ It shares the report's look and parts (`experiments.pages.report`), and its resu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from experiments.pages.rows import row, table
 from experiments.result import schema
 
 Part = Mapping[str, Any]
+
+DRAWN = 12
+"""Destinations and groups of a run that have pictures of their own."""
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
@@ -52,10 +55,40 @@ def findings(report: Part) -> list[str]:
 def html(report: Part) -> str:
     """The page, as a string."""
     runs = report["groups"]
+    pairs = list(zip(runs, _pictures(report), strict=True))
+    return rendered("groups.html", report=report, runs=runs, findings=findings(report), pairs=pairs, most=DRAWN)
+
+
+def _pictures(report: Part) -> list[dict[str, Any]]:
+    """The pictures of each run: its map, the delays of the slowest destinations, and what was decided over time."""
+    runs = report["groups"]
     largest = max((link["load_bps"]["value"] or 0.0 for run in runs for link in run["links"]), default=0.0) or 1.0
-    maps = [pictures.network_map(report["topology"], run, "utilization", UTILIZATION_STEPS, largest) for run in runs]
-    pairs = list(zip(runs, map(Markup, maps), strict=True))
-    return rendered("groups.html", report=report, runs=runs, findings=findings(report), pairs=pairs)
+    known = [[end for end in run["destinations"] if "delay_histogram" in end] for run in runs]
+    limits = pictures.delay_limits([end["delay_histogram"] for ends in known for end in ends])
+    return [
+        {
+            "map": Markup(pictures.network_map(report["topology"], run, "utilization", UTILIZATION_STEPS, largest)),
+            "delays": [(end, Markup(_delays(end, run, limits))) for end in _slowest(ends)],
+            "prices": Markup(pictures.prices(run)) if "ticks" in run else "",
+            "trees": [
+                (session, Markup(pictures.trees(session, run)))
+                for session in sorted(
+                    {tree["session"] for tree in run["trees"]} & run.get("ticks", {"splits": {}})["splits"].keys()
+                )[:DRAWN]
+            ],
+        }
+        for run, ends in zip(runs, known, strict=True)
+    ]
+
+
+def _delays(end: Part, run: Part, limits: tuple[float, float]) -> str:
+    title = f"Distribution of the delay of {end['session']} at {end['destination']}, {run['policy']}"
+    return pictures.delays(end["delay_histogram"], end["delay_s"]["value"], limits, title)
+
+
+def _slowest(ends: Sequence[Part]) -> list[Part]:
+    """The destinations whose delays are drawn."""
+    return sorted(ends, key=lambda end: -(end["delay_s"]["value"] or 0.0))[:DRAWN]
 
 
 def as_csv(report: Part) -> str:

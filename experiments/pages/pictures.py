@@ -25,6 +25,13 @@ NAMED = 5
 LONG_MS = 1e5
 """Price from which a legend says s."""
 
+CURVES = {
+    "measured": ("measured", "measured", "-"),
+    "predicted": ("packet simulation", "predicted", "--"),
+    "law": ("independent queues", "model", "-."),
+}
+"""Curves of a distribution by the name in a result file: what people read, its colour, and its stroke."""
+
 PLAIN_MS = FuncFormatter(lambda value, _: f"{value:g}")
 
 
@@ -97,38 +104,49 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
 
 
 @drawn
-def delays(run: Part, limits: tuple[float, float]) -> str:
-    """Distribution of the delay, measured and predicted; `limits` of the axis in ms."""
+def delays(points: Part, mean: float | None, limits: tuple[float, float], title: str) -> str:
+    """Distribution of a delay: measured, and what is held against it, each with a stroke of its own.
+
+    Parameters
+    ----------
+    points : mapping
+        A `delay_histogram`; a curve that it does not have is not drawn.
+    mean : float, optional
+        Of what was measured, s.
+    limits : pair of float
+        Of the axis, ms.
+    """
     figure, axes = _panel(4.8, 2.5)
-    points = run["delay_histogram"]
-    for name, style in (("measured", "-"), ("predicted", "--")):
-        curve = [
-            (delay * 1e3, share)
-            for share, delay in zip(points["probability"], points[f"{name}_s"], strict=True)
-            if delay is not None and delay > 0
-        ]
-        axes.plot([delay for delay, _ in curve], [share for _, share in curve], style, color=LIGHT[name], label=name)
+    for name, (label, colour, stroke) in CURVES.items():
+        if curve := _curve(points, name):
+            axes.plot(*zip(*curve, strict=True), ls=stroke, color=LIGHT[colour], label=label)
     axes.set(xscale="log", xlim=limits, ylim=(0, 1.01), xlabel="delay, ms")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(PLAIN_MS)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    mean = run["objective"]["mean_delay_s"]["value"]
     if mean is not None:
         axes.axvline(mean * 1e3, color=LIGHT["soft"], lw=0.8, ls=":")
         axes.annotate("mean", (mean * 1e3, 0.03), xytext=(4, 0), textcoords="offset points", color=LIGHT["soft"])
-    axes.legend(loc="upper left")
-    return svg(figure, f"Distribution of the delay, {run['policy']}")
+    if axes.lines:
+        axes.legend(loc="upper left")
+    return svg(figure, title)
 
 
-def delay_limits(runs: Sequence[Part]) -> tuple[float, float]:
-    """Axis of `delays` in ms, the same for all runs: from the first to the last per mille."""
+def _curve(points: Part, name: str) -> list[tuple[float, float]]:
+    """Delays, ms, and the shares of the packets that they are not exceeded by, where they are known."""
+    pairs = zip(points.get(f"{name}_s", ()), points["probability"], strict=False)
+    return [(delay * 1e3, share) for delay, share in pairs if delay is not None and delay > 0]
+
+
+def delay_limits(histograms: Sequence[Part]) -> tuple[float, float]:
+    """Axis of `delays` in ms, the same for all that stand together: from the first to the last per mille."""
     shown = [
-        delay * 1e3
-        for run in runs
-        for name in ("measured_s", "predicted_s")
-        for share, delay in zip(run["delay_histogram"]["probability"], run["delay_histogram"][name], strict=True)
-        if delay and 0.001 <= share <= 0.9995
+        delay
+        for points in histograms
+        for name in CURVES
+        for delay, share in _curve(points, name)
+        if 0.001 <= share <= 0.9995 and (name != "law" or share >= 0.1)
     ]
     return (min(shown, default=0.1) * 0.8, max(shown, default=100.0) * 1.2)
 
@@ -211,6 +229,31 @@ def split(session: str, run: Part, servers: Sequence[str]) -> str:
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     _time_axis(axes, run["ticks"], label=False)
     return svg(figure, f"Split of {session} over time, {run['policy']}")
+
+
+@drawn
+def trees(session: str, run: Part) -> str:
+    """Decided weights of a group's trees over time: the heaviest by their places in the table, and all others."""
+    figure, axes = _panel(4.8, 1.7)
+    routes = run["ticks"]["splits"][session]
+    known = [tree["route"] for tree in run["trees"] if tree["session"] == session and tree["route"] in routes]
+    named = known[: len(HUES)]
+    series = [routes[route] for route in named]
+    others = [sum(row) for row in zip(*(routes[route] for route in routes if route not in named), strict=True)]
+    rows, labels = (
+        [*series, *([others] if others else [])],
+        [*(str(place + 1) for place in range(len(named))), "others"],
+    )
+    colours = [*HUES[: len(named)], LIGHT["rule"]]
+    areas = axes.stackplot(run["ticks"]["time_s"], rows, colors=colours, linewidth=0.8)
+    for area, label in zip(areas, labels, strict=False):
+        area.set(edgecolor=LIGHT["paper"], label=label)
+    axes.set(ylim=(0, 1))
+    axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _time_axis(axes, run["ticks"])
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="tree", reverse=True)
+    return svg(figure, f"Weights of the trees of {session} over time, {run['policy']}")
 
 
 @drawn

@@ -219,7 +219,7 @@ def _pictures(report: Part) -> list[dict[str, Any]]:
     runs, topology = report["runs"], report["topology"]
     largest = max((link["load_bps"]["value"] or 0.0 for run in runs for link in run["links"]), default=0.0) or 1.0
     steps = {"utilization": UTILIZATION_STEPS, "price": pictures.price_steps(runs)}
-    limits = pictures.delay_limits(runs)
+    limits = pictures.delay_limits([run["delay_histogram"] for run in runs])
     servers = [server["name"] for server in topology["servers"]]
     return [
         {
@@ -227,7 +227,14 @@ def _pictures(report: Part) -> list[dict[str, Any]]:
                 quantity: Markup(pictures.network_map(topology, run, quantity, borders, largest))
                 for quantity, borders in steps.items()
             },
-            "delays": Markup(pictures.delays(run, limits)),
+            "delays": Markup(
+                pictures.delays(
+                    run["delay_histogram"],
+                    run["objective"]["mean_delay_s"]["value"],
+                    limits,
+                    f"Distribution of the delay, {run['policy']}",
+                )
+            ),
             "prices": Markup(pictures.prices(run)),
             "gaps": Markup(pictures.gaps(run)),
             "loads": Markup(pictures.loads(run)),

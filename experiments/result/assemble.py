@@ -28,6 +28,7 @@ from pricing.joint.certificate import certify
 from pricing.joint.optimum import optimum
 from pricing.network import Allocation, Network
 from pricing.problem import Evaluation, evaluate, make_allocation, problem_of
+from pricing.spread import ways
 from pricing.values import FloatArray
 from topologies.calibration import NOMINAL, Calibration
 from topologies.hosts.sockets import FLOW_PORT, SERVICE_PORT
@@ -182,6 +183,12 @@ class Account:
         """Independent queues under the mean allocation at the rates let in."""
         return evaluate(self.network, self.allocation, self.let_in)
 
+    @property
+    def law(self) -> schema.Law:
+        """How the delays of all requests spread by the model."""
+        loads = np.concatenate([self.model.loads.links, self.model.loads.servers])
+        return schema.law(self.network, ways(self.network, self.allocation, self.let_in), loads)
+
     @cached_property
     def live_gaps(self) -> FloatArray:
         """How far the model's objective of each tick's allocation was above its optimum, ratios."""
@@ -225,7 +232,7 @@ class Account:
             "excluded_s": float(len(self.window.excluded)),
             "ticks": schema.ticks(self.log.records, self.log.window),
             "delay_histogram": schema.distribution(
-                _finite(self.requests.delay[quiet]), _finite(prediction.delays[quiet])
+                _finite(self.requests.delay[quiet]), _finite(prediction.delays[quiet]), self.law
             ),
         }
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from experiments.result import schema
 from experiments.result.assemble import Account, head
 from experiments.result.estimate import Estimate, mean
 from experiments.result.verdicts import count, entry
@@ -34,6 +35,7 @@ from pricing.policy import base_of
 from pricing.problem import problem_of
 from pricing.shortest import shortest_path
 from pricing.simulate.loop import IntArray
+from pricing.spread import ways_to
 from pricing.values import FloatArray
 from topologies.hosts.logs import SECOND, Log
 
@@ -65,24 +67,30 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Received:
-    """What one destination of a group received of the packets sent in the time measured; their mean delay, s."""
+    """What one destination of a group received of the packets sent in the time measured, and how long they took, s."""
 
     session: str
     destination: str
     sent: int
     received: int
     duplicated: int
-    delay: Estimate
+    took: FloatArray
 
     @property
     def lost(self) -> int:
         """Packets that did not arrive."""
         return self.sent - self.received
 
-    def as_json(self) -> dict[str, Any]:
-        """An entry of `groups[].destinations`."""
+    @property
+    def delay(self) -> Estimate:
+        """Mean delay, s."""
+        return mean(self.took)
+
+    def as_json(self, law: schema.Law) -> dict[str, Any]:
+        """An entry of `groups[].destinations`, with the law of its delays by the model."""
         told = {name: getattr(self, name) for name in ("session", "destination", "sent", "received", "lost")}
-        return told | {"duplicated": self.duplicated, "delay_s": self.delay.as_json()}
+        spread = schema.distribution(self.took, [], law)
+        return told | {"duplicated": self.duplicated, "delay_s": self.delay.as_json(), "delay_histogram": spread}
 
 
 def has_groups(network: Network) -> bool:
@@ -123,8 +131,14 @@ def _received(account: Account, end: Arrivals) -> Received:
     moments = np.rint(end.sent * SECOND).astype(np.int64)
     inside = account.window.holds(moments)
     often, took = end.times[inside], (end.left - end.sent)[account.window.quiet(moments)]
-    once, delay = int((often > 0).sum()), mean(took[np.isfinite(took)])
-    return Received(end.session, end.destination, len(often), once, int(often.sum()) - once, delay)
+    once = int((often > 0).sum())
+    return Received(end.session, end.destination, len(often), once, int(often.sum()) - once, took[np.isfinite(took)])
+
+
+def _law(account: Account, end: Received, load: FloatArray) -> schema.Law:
+    """How the delays of what a destination is owed spread by the model, at the decided loads (R,)."""
+    ways = ways_to(account.network, account.allocation, end.session, end.destination)
+    return schema.law(account.network, ways, load)
 
 
 def bound(network: Network, policy: str) -> float:
@@ -159,7 +173,8 @@ def run(account: Account) -> dict[str, Any]:
     """One phase: its destinations, its links, its copies, its verdicts."""
     network, policy = account.network, account.log.policy
     offered = np.array([_offered(account, session) for session in network.sessions])
-    decided, work = np.split(problem_of(network).loads(account.allocation, offered), [len(network.links)])
+    load = problem_of(network).loads(account.allocation, offered)
+    decided, work = np.split(load, [len(network.links)])
     measured = account.loads.mean(axis=0)
     loads = [account.link_load(index) for index in range(len(network.links))]
     busy = np.maximum(decided, measured) >= USED * problem_of(network).capacity[: len(network.links)]
@@ -173,7 +188,7 @@ def run(account: Account) -> dict[str, Any]:
         "duration_s": account.log.measure,
         "offered_bps": {session.name: rate for session, rate in zip(network.sessions, offered.tolist(), strict=True)},
         "bound": bound(network, policy),
-        "destinations": [end.as_json() for end in ends],
+        "destinations": [end.as_json(_law(account, end, load)) for end in ends],
         "cost_bps": {"measured": float(measured.sum()), "decided": float(decided.sum())},
         "trees": [
             {"session": name, "route": route, "decided": min(weight, 1.0)}
@@ -185,20 +200,22 @@ def run(account: Account) -> dict[str, Any]:
                 "src": link.src,
                 "dst": link.dst,
                 "capacity_bps": link.capacity,
-                "load_bps": load.as_json(),
+                "load_bps": found.as_json(),
                 "decided_bps": decided_load,
-                "utilization": load.value / link.capacity,
+                "utilization": found.value / link.capacity,
                 "price": account.price("links", index),
             }
-            for index, (link, load, decided_load) in enumerate(zip(network.links, loads, decided.tolist(), strict=True))
+            for index, (link, found, decided_load) in enumerate(
+                zip(network.links, loads, decided.tolist(), strict=True)
+            )
         ],
         "servers": [
             {
                 "name": server.name,
                 "capacity": server.capacity,
-                "load": (load := mean(np.array([each["servers"][j]["load"] for each in account.records]))).as_json(),
+                "load": (told := mean(np.array([each["servers"][j]["load"] for each in account.records]))).as_json(),
                 "decided": float(work[j]),
-                "utilization": load.value / server.capacity,
+                "utilization": told.value / server.capacity,
                 "price": account.price("servers", j),
             }
             for j, server in enumerate(network.servers)
@@ -211,6 +228,7 @@ def run(account: Account) -> dict[str, Any]:
         "excluded_s": float(len(account.window.excluded)),
         "failed_ticks": sum(record["error"] is not None for record in account.records),
         "steal": float(np.mean([second.steal for second in account.log.seconds] or [0.0])),
+        "ticks": schema.ticks(account.log.records, account.log.window),
         "verdicts": [
             count("packets lost", sum(end.lost for end in ends), owed),
             count("packets duplicated", sum(end.duplicated for end in ends), owed),

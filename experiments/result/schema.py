@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from numpy.typing import ArrayLike
 
 from pricing.errors import WardropError
 from pricing.network import Network
+from pricing.problem import problem_of
+from pricing.spread import Way, named, quantiles
+from pricing.values import FloatArray
 
 SCHEMA_FILE = Path(__file__).parent / "report.schema.json"
 NAME = "wardrop-report-1"
@@ -28,6 +32,39 @@ SHOWN = 20
 
 PROBABILITIES = np.concatenate([np.linspace(0.0, 0.98, 99), 1.0 - np.geomspace(0.01, 1e-4, 21)])
 """Shares of the packets at which `distribution` gives the delay: even, and closer together in the tail."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """The law of a delay by the model of independent queues.
+
+    Attributes
+    ----------
+    name : str
+        Its queues, for people, or why there is none.
+    delays : tuple of float
+        s, that each of `PROBABILITIES` does not exceed; None where there is none.
+    """
+
+    name: str
+    delays: tuple[float | None, ...] = (None,) * PROBABILITIES.size
+
+
+def law(network: Network, shares: Mapping[Way, float], load: FloatArray) -> Law:
+    """The law of the packets that take these ways.
+
+    Parameters
+    ----------
+    load : array of shape (R,)
+        Load of each resource, bit/s or work/s.
+    """
+    if network.classes > 1:
+        return Law("none here: queues know classes")
+    laws = problem_of(network).laws
+    delays = quantiles(laws, load, shares, PROBABILITIES)
+    if delays is None:
+        return Law("none: nothing is sent, or a queue is at its capacity")
+    return Law(named(laws, shares, len(network.links)), tuple(delays.tolist()))
 
 
 def topology(network: Network) -> dict[str, Any]:
@@ -57,7 +94,7 @@ def ticks(records: Sequence[Mapping[str, Any]], measured: tuple[float, float] | 
         for session, split in record["decided"].items():
             for route, weight in split:
                 series = routes.setdefault(session, {}).setdefault(str(route), [0.0] * len(records))
-                series[index] = round(float(weight), 6)
+                series[index] = min(round(float(weight), 6), 1.0)
     made: dict[str, Any] = {
         "time_s": [round(float(record["time"]) - start, 3) for record in records],
         "gap": [record["gap"] for record in records],
@@ -70,13 +107,15 @@ def ticks(records: Sequence[Mapping[str, Any]], measured: tuple[float, float] | 
     return made
 
 
-def distribution(measured: ArrayLike, predicted: ArrayLike) -> dict[str, Any]:
-    """`delay_histogram` of a run: the delay, s, that each share of the packets does not exceed.
+def distribution(measured: ArrayLike, predicted: ArrayLike, law: Law) -> dict[str, Any]:
+    """`delay_histogram` of a run or a destination: the delay, s, that each share of the packets does not exceed.
 
     Parameters
     ----------
     measured, predicted : arrays of shape (n,) and (m,)
         Delays of the packets, s; an empty one gives nulls.
+    law : Law
+        Of the model.
     """
 
     def points(delays: ArrayLike) -> list[float | None]:
@@ -89,6 +128,8 @@ def distribution(measured: ArrayLike, predicted: ArrayLike) -> dict[str, Any]:
         "probability": [round(float(share), 6) for share in PROBABILITIES],
         "measured_s": points(measured),
         "predicted_s": points(predicted),
+        "law_s": [None if delay is None else round(delay, 7) for delay in law.delays],
+        "law": law.name,
     }
 
 

@@ -149,7 +149,19 @@ def groups_report() -> dict[str, Any]:
         nothing = Loads(np.zeros(len(net.links)), np.zeros(len(net.servers)), problem_of(net).rates)
         allocation = get_policy(policy).decide(net, nothing, None).allocation
         loads, works = np.split(problem_of(net).loads(allocation), [len(net.links)])
-        ends = [{"session": each.name, "destination": node} for each in net.sessions for node in each.destinations]
+        spread = schema.distribution([0.011, 0.0124, 0.014], [], _law(0.0123))
+        ends = [
+            {"session": each.name, "destination": node, "delay_histogram": spread}
+            for each in net.sessions
+            for node in each.destinations
+        ]
+        split = {name: [[str(route), weight] for route, weight in each] for name, each in allocation.splits.items()}
+        rows = {
+            "links": [{"price": 0.004}] * len(net.links),
+            "servers": [{"price": 0.006}] * len(net.servers),
+            "gap": 0.0,
+            "decided": split,
+        }
         counts = {"sent": 9065, "received": 9065 - (policy == "edspa"), "lost": int(policy == "edspa"), "duplicated": 0}
         copies = float(loads.sum() / problem_of(net).rates.sum())
         runs.append(
@@ -174,6 +186,7 @@ def groups_report() -> dict[str, Any]:
                     | {"load": _estimate(work, 0.01, 30), "utilization": work / server.capacity}
                     for server, work in zip(net.servers, works.tolist(), strict=True)
                 ],
+                "ticks": schema.ticks([rows | {"time": 1.7e9 + tick} for tick in range(20)], (1.7e9 + 5, 1.7e9 + 19)),
                 "lost_in_extraction": 0.003,
                 "excluded_s": 1.0,
                 "failed_ticks": 0,
@@ -255,8 +268,12 @@ def _run(net: Network, policy: str, ticks: int, rng: np.random.Generator) -> dic
         "steal": 0.002,
         "excluded_s": 3.0 if priced else 0.0,
         "ticks": schema.ticks(records, (records[14]["time"], records[-1]["time"])),
-        "delay_histogram": schema.distribution(delays, delays * rng.normal(0.98, 0.03, delays.size)),
+        "delay_histogram": schema.distribution(delays, delays * rng.normal(0.98, 0.03, delays.size), _law(mean)),
     }
+
+
+def _law(mean: float) -> schema.Law:
+    return schema.Law("servers M/M/1", tuple((-mean * np.log1p(-schema.PROBABILITIES)).tolist()))
 
 
 def _session(session: Session, mean: float, decided: list[list[Any]]) -> dict[str, Any]:

@@ -14,13 +14,20 @@ from experiments.result.choices import parse_route
 from experiments.result.groups import bound, received, report
 from experiments.result.measure import Window
 from pricing.policy import get_policy
-from pricing.problem import problem_of
+from pricing.problem import evaluate, problem_of
 from pricing.values import Loads
 from topologies.hosts.logs import SENT, SERVED
 from topologies.plant import plan
 from topologies.scenario import load
 
 NETWORK = load("butterfly-group").network
+
+
+def mean_of(spread: dict[str, list[float]]) -> float:
+    """Mean of the law of a `delay_histogram`, by trapezes over its shares."""
+    return float(np.trapezoid(spread["law_s"], spread["probability"]))
+
+
 UNIT = replace(NETWORK, sessions=tuple(replace(session, rate=1e6) for session in NETWORK.sessions))
 
 
@@ -75,7 +82,8 @@ def test_what_was_measured_fits_the_schema_and_stands_beside_what_was_decided() 
     loads = problem_of(NETWORK).loads(allocation, np.array([offered]))
     links = [{"price": 0.004} for _ in NETWORK.links]
     split = {"to-both": [[str(route), weight] for route, weight in allocation]}
-    record = {"time": 1.0, "decided": split, "links": links, "lost_in_extraction": {}, "error": None}
+    record = {"time": 1.0, "decided": split, "links": links, "servers": [], "lost_in_extraction": {}, "error": None}
+    record["gap"] = None
     log = SimpleNamespace(
         policy="edspa",
         setting="edspa",
@@ -98,6 +106,12 @@ def test_what_was_measured_fits_the_schema_and_stands_beside_what_was_decided() 
     (found,) = made["groups"]
     assert [end["lost"] for end in found["destinations"]] == [0, 0]
     assert found["destinations"][0]["delay_s"]["value"] == pytest.approx(0.004)
+    spread = found["destinations"][0]["delay_histogram"]
+    assert set(spread["measured_s"]) == {0.004}
+    model = evaluate(NETWORK, allocation, np.array([offered])).sessions["to-both"].total
+    assert spread["law"] == "links M/G/1"
+    assert found["ticks"]["splits"] == {"to-both": {route: [weight] for route, weight in split["to-both"]}}
+    assert np.mean([mean_of(end["delay_histogram"]) for end in found["destinations"]]) == pytest.approx(model, rel=0.02)
     assert found["copies"]["measured"]["value"] == pytest.approx(found["copies"]["decided"])
     assert {verdict["verdict"] for verdict in found["verdicts"]} == {"met"}
     assert [tree["route"] for tree in found["trees"]] == [str(route) for route, _ in allocation]

@@ -121,7 +121,14 @@ def test_a_run_with_groups_shows_copies_trees_and_each_destinations_loss(tmp_pat
     groups.write(made, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text()) == made
     page = (tmp_path / "report.html").read_text()
-    assert sum(tag == "svg" for tag, _ in elements(page)) == len(made["groups"])
+    titles = [attributes["aria-label"] or "" for tag, attributes in elements(page) if tag == "svg"]
+    for run in made["groups"]:
+        mine = [title for title in titles if title.endswith(run["policy"])]
+        assert sum(title.startswith("Distribution of the delay of to-both at ") for title in mine) == 2
+        assert sum(title.startswith("Weights of the trees of to-both") for title in mine) == 1
+        assert len(mine) == 5, "a map and prices too"
+    assert page.count(">independent queues</text>") == 4
+    assert ">packet simulation</text>" not in page, "no simulation has copies"
     for run in made["groups"]:
         assert f">{run['copies']['measured']['value']:.3f} ± " in page
         assert all(end["destination"] in page for end in run["destinations"])
@@ -143,6 +150,16 @@ def test_users_are_told_where_they_chose(made: dict[str, Any]) -> None:
     assert all(option["session"] in page for option in users()[0]["options"])
     assert ">377<" in page
     assert "<h2>Users</h2>" not in html(small(made))
+
+
+def test_each_distribution_stands_beside_the_law_that_is_named(made: dict[str, Any], page: str) -> None:
+    assert page.count(">independent queues</text>") == page.count(">packet simulation</text>") == len(made["runs"])
+    assert "; law: servers M/M/1</figcaption>" in page
+    older = small(made)
+    for field in ("law", "law_s"):
+        del older["runs"][0]["delay_histogram"][field]
+    schema.check(older)
+    assert ">independent queues</text>" not in html(older)
 
 
 def test_pictures_take_every_colour_from_the_style(page: str) -> None:
@@ -221,7 +238,7 @@ def unknown(part: Any) -> Any:
 def test_what_is_unknown_is_shown_as_unknown(made: dict[str, Any]) -> None:
     empty = unknown(small(made))
     for run in empty["runs"]:
-        run["delay_histogram"] = schema.distribution([], [])
+        run["delay_histogram"] = schema.distribution([], [], schema.Law("none: a queue is at its capacity"))
         run["ticks"]["gap"] = [None] * len(run["ticks"]["gap"])
         run["ticks"]["link_prices"] = [[None] * len(row) for row in run["ticks"]["link_prices"]]
     schema.check(empty)
