@@ -19,6 +19,7 @@ is taken out before, so that no jump is smoothed. Queues that know classes have 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,7 +45,7 @@ POINTS = 200
 RARE = 1e-7
 """Ways that a smaller part of the packets takes are left out."""
 
-ComplexArray = NDArray[np.complex128]
+ComplexArray = NDArray[np.complexfloating[Any, Any]]
 
 Way = tuple[int, ...]
 """The resources that a packet passes, links first by number, then servers, as in `pricing.problem`."""
