@@ -109,16 +109,21 @@ class Controller:
         self._log = structlog.get_logger()
 
     def run(self) -> None:
-        """Start, then tick until stopped; raises as `start` does. The first tick comes at once: rates take two."""
+        """Start, then tick until stopped; raises as `start` does. The first tick comes at once: rates take two.
+
+        A port that goes up or down begins the next one. Members that come or go have one of their own, once a period at
+        most, from which nothing is learnt: rates are told from whole periods.
+        """
         self.start()
         due = time.monotonic()
         self.tick()
         garbage.keep()
         while not self.stopping:
             due = max(due + self.period, time.monotonic())
-            seen = self.switchboard.dead
+            seen, hurried = self.switchboard.dead, False
             while not self.stopping and (left := due - time.monotonic()) > 0 and self.switchboard.dead is seen:
                 self._query()
+                hurried = hurried or self._hurry()
                 time.sleep(min(left, 0.1))
             if not self.stopping:
                 self.tick()
@@ -201,6 +206,22 @@ class Controller:
         inputs = Inputs(
             self.wanted, dead, counts, now, back, laws=self.law, exports=heard, asked=asked, members=members
         )
+        self._act(began, inputs, problem)
+
+    def _hurry(self) -> bool:
+        """A tick out of turn where members came or went, which measures nothing; whether there was one."""
+        if not self.fabric.joined:
+            return False
+        began = time.monotonic()
+        members = self._members(began)
+        if membership.absent(self.fabric, members) == self.state.outage.absent:
+            return False
+        self.parts = {"measure": 0.0}
+        self._act(began, Inputs(self.wanted, frozenset(self.switchboard.dead), laws=self.law, members=members))
+        return True
+
+    def _act(self, began: float, inputs: Inputs, problem: Exception | None = None) -> None:
+        """Carry out what a tick was told, and leave its line."""
         self.state = tick.informed(self.fabric, self.state, inputs)
         try:
             rules, changed = self._carry_out(inputs)

@@ -128,7 +128,7 @@ class Inputs:
     counts : mapping of Key to Count
         Counters of the switches that answered.
     now : float or None
-        s, on the counters' clock; None before the first counters.
+        s, on the counters' clock; None where nothing was measured: at the start, and in a tick out of turn.
     arrived : tuple of str
         Switches that are to be asked for what they hold, because they connected since.
     adopted : pair of Labels and deals, optional
@@ -158,7 +158,9 @@ class Inputs:
 def informed(fabric: Fabric, state: State, inputs: Inputs) -> State:
     """The state after what a tick is told, before it decides; never fails."""
     state = replace(state, laws=laws.chosen(fabric, state.laws, inputs.laws))
-    if inputs.now is not None:
+    if inputs.now is None:
+        state = replace(state, tick=state.tick + 1)
+    else:
         state = learn(fabric, state, inputs.counts, inputs.now, inputs.dead, inputs.exports)
     return heeding(state if inputs.policy is state.policy else with_policy(state, inputs.policy), inputs.asked)
 

@@ -134,3 +134,32 @@ def test_programs_that_know_nothing_of_us_send_and_hear(tmp_path: Path) -> None:
             assert "out-of-order" not in heard
             assert whole[-1][0] == 0, heard
             assert sent - 1 <= whole[-1][1] <= sent + 1
+
+
+FILM = ["-re", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25", "-t", "8", "-c:v", "mpeg2video", "-b:v", "300k"]
+
+
+def frames(told: str) -> list[list[str]]:
+    """Size and checksum of each frame, as `-f framecrc` writes them."""
+    return [line.split(",")[4:6] for line in told.splitlines() if line.startswith("0,")]
+
+
+def test_a_film_reaches_both_members_frame_by_frame(tmp_path: Path) -> None:
+    """ffmpeg streams to a group and ffmpeg joins it; what both receive is what was encoded."""
+    if not shutil.which("ffmpeg"):
+        pytest.skip("ffmpeg is not installed")
+    with bed(tmp_path, sends=False) as net:
+        quiet, url = ["ffmpeg", "-nostdin", "-loglevel", "error"], f"udp://{GROUP}:7000"
+        # a member ends when nothing has come for ten seconds
+        hear = [*quiet, "-i", f"{url}?timeout=10000000", "-map", "0:v", "-c", "copy", "-f", "framecrc", "-"]
+        members = [net.run(host, *hear) for host in ("h-b", "h-c")]
+        net.members("b", "c")
+        net.until(lambda line: line["served"]["k"] == 1 and line["members"]["k"] == ["b", "c"])
+        both = f"[f=mpegts]{url}?ttl=16|[f=framecrc]pipe:1"
+        told, _ = net.run("h-a", *quiet, *FILM, "-map", "0:v", "-f", "tee", both).communicate(timeout=60)
+        sent = frames(told)
+        assert len(sent) == 200, "eight seconds"
+        for member in members:
+            told, _ = member.communicate(timeout=60)
+            assert frames(told) == sent
+        net.members()

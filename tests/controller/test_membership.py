@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import json
 import random
 import struct
 from collections.abc import Iterable
@@ -351,6 +352,21 @@ def test_who_stays_has_one_copy_of_each_packet_at_every_prefix_of_every_update(
         assert set(state.deals["k"]) == {REFUSED} or members, "without members nothing passes the first switch"
 
 
+def test_two_sources_of_one_group_each_reach_its_members_once() -> None:
+    fabric = small.fabric(joined_network(more=("N",)), 4)
+    present = frozenset({("k", "X"), ("k", "Y"), ("from-N", "Y")})
+    state, fake = tick.first_state(fabric, POLICIES["steiner"]), FakeNetwork(fabric.plant)
+    state = tick.with_outage(fabric, state, health.outage(fabric, frozenset(), {}, present))
+    for phase in phases(tick.plan(fabric, state).delta):
+        for change in phase:
+            fake.apply(change)
+    for port in PORTS:
+        sent = group_packet(fabric, port)
+        assert sorted(arrival.host for arrival in fake.send("h-S", sent)) == ["h-X", "h-Y"]
+        other = sent | {"ipv4_src": number(fabric.plant.hosts["h-N"].ip)}
+        assert [arrival.host for arrival in fake.send("h-N", other)] == ["h-Y"], "X has joined the other source alone"
+
+
 class Hosts(Board):
     """Switches that hand up what hosts said since the last tick."""
 
@@ -414,3 +430,32 @@ def test_a_controller_that_starts_again_goes_on_with_whoever_is_there(members: s
     assert len(tick.restore(fabric, found, found.decision).delta) == 0
     _, plan = one_tick(fabric, found, members)
     assert plan.deals == state.deals
+
+
+def test_members_that_come_or_go_have_a_tick_out_of_turn_once_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    fabric, clock, kept = small.fabric(joined_network()), [100.0], io.StringIO()
+    board, record = Hosts(fabric), io.StringIO()
+    controller = Controller(  # type: ignore[arg-type]
+        fabric, POLICIES["gdcnc"], board, Exporter(fabric.network), 1.0, record, Recorder(kept, fabric)
+    )
+    says = [(100.25, "X", 0x16), (100.45, "Y", 0x16), (101.25, "Y", 0x17)]
+
+    def wait(seconds: float) -> None:
+        clock[0] += seconds
+        while says and says[0][0] <= clock[0]:
+            at, name, kind = says.pop(0)
+            board.said.append(from_host(fabric, f"h-{name}", v2(kind, GROUP), at))
+        controller.stopping = clock[0] > 102.5
+
+    monkeypatch.setattr("controller.app.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("controller.app.time.sleep", wait)
+    monkeypatch.setattr("controller.app.time.time", lambda: clock[0])
+    monkeypatch.setattr("controller.app.garbage.keep", lambda: None)
+    controller.run()
+    lines = [json.loads(line) for line in record.getvalue().splitlines()]
+    found = [(round(line["time"], 2), "".join(line["members"]["k"])) for line in lines]
+    assert found == [(100.0, ""), (100.0, ""), (100.3, "X"), (101.0, "XY"), (101.3, "X"), (102.0, "X")]
+    assert [line["tick"] for line in lines] == list(range(6))
+    measured = [json.loads(line)["now"] for line in kept.getvalue().splitlines()[1:]]
+    assert measured == [None, 100.0, None, 101.0, None, 102.0], "rates are told from whole periods"
+    assert all(one.same for one in replayed(recording_from_lines(kept.getvalue().splitlines(keepends=True))))

@@ -36,6 +36,12 @@ def test_bounds_are_those_of_the_programs(policy: str, most: float) -> None:
     assert bound(UNIT, policy) == pytest.approx(most)
 
 
+def test_the_header_of_the_edge_networks_group_says_its_bounds() -> None:
+    network = load("mec-group").network
+    for policy, most in (("edspa", 0.4e6), ("dcnc", 0.6e6), ("gdcnc", 1.2e6)):
+        assert bound(network, policy) * network.sessions[0].rate == pytest.approx(most)
+
+
 def test_every_route_reads_back() -> None:
     loads = Loads(np.zeros(len(NETWORK.links)), np.zeros(0), problem_of(NETWORK).rates)
     for policy in ("joint", "dcnc"):
