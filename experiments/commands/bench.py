@@ -29,7 +29,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import THEORY, JsonOption, app, console, write_json
 from pricing.errors import WardropError
 
 SCHEMA = "wardrop-bench-1"
@@ -40,7 +40,7 @@ ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_
 PACKAGES = ("numpy", "scipy", "numba", "cvxpy", "clarabel", "topohub", "aequilibrae")
 
 
-@app.command("bench")
+@app.command("bench", rich_help_panel=THEORY)
 def benchmark(
     quick: Annotated[bool, typer.Option("--quick", help="Only what takes a few seconds.")] = False,
     tntp: Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import PACKETS, JsonOption, app, console, write_json
 from experiments.commands.options import WaitOption
 from experiments.commands.places import for_results, give_back
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from experiments.calibrating.theory import Point
 
 
-@app.command()
+@app.command(rich_help_panel=PACKETS)
 def calibrate(
     quick: Annotated[bool, typer.Option("--quick", help="A minute instead of six, with wider intervals.")] = False,
     wait: WaitOption = 0.0,

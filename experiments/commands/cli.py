@@ -43,6 +43,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+SCENARIOS, THEORY, PACKETS, FOUND, SECURITY = (
+    "Scenarios",
+    "By theory and simulation",
+    "On packets, as root",
+    "What runs, and what has run",
+    "Security",
+)
+"""The groups of `--help`."""
+
 ScenarioArgument = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A scenario's name (see `list`), or the path of a scenario file.")
 ]
@@ -73,7 +82,7 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=SCENARIOS)
 def list_everything(to: JsonOption = None) -> None:
     """Show the scenarios and policies there are, a line each."""
     from pricing.policy import POLICIES
@@ -94,7 +103,7 @@ def list_everything(to: JsonOption = None) -> None:
     write_json(to, found)
 
 
-@app.command()
+@app.command(rich_help_panel=SCENARIOS)
 def check(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A scenario file, or a scenario's name.")],
     to: JsonOption = None,
@@ -119,7 +128,7 @@ def check(
     write_json(to, {**found, "packets_per_s": packets, "server_load": server_load})
 
 
-@app.command("solve")
+@app.command("solve", rich_help_panel=THEORY)
 def solve_scenario(
     scenario: ScenarioArgument,
     policy: PolicyOption = "joint",

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import FOUND, JsonOption, app, console, write_json
 
 if TYPE_CHECKING:
     from experiments.result.compare import Difference
 
 
-@app.command()
+@app.command(rich_help_panel=FOUND)
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A result file, report.json.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, together, write_json
+from experiments.commands.cli import PACKETS, JsonOption, app, console, together, write_json
 from experiments.commands.options import (
     METRICS,
     OPENFLOW,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from experiments.faults.rows import Outcome
 
 
-@app.command()
+@app.command(rich_help_panel=PACKETS)
 def faults(
     scenario: Annotated[
         str,

@@ -32,7 +32,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, policies_in, together, write_json
+from experiments.commands.cli import (
+    THEORY,
+    JsonOption,
+    ScenarioArgument,
+    app,
+    console,
+    policies_in,
+    together,
+    write_json,
+)
 from experiments.commands.options import (
     METRICS,
     OPENFLOW,
@@ -57,7 +66,7 @@ Attempt = Callable[[str, float, float], "Step"]
 """A step of a policy, at a part of its bound and so many times the scenario's rates."""
 
 
-@app.command("largest")
+@app.command("largest", rich_help_panel=THEORY)
 def largest_rate(
     scenario: ScenarioArgument,
     policy: Annotated[str, typer.Option("--policy", metavar="A,B", help="Policies (see `list`).")] = "dcnc,gdcnc",

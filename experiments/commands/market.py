@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import THEORY, JsonOption, app, console, write_json
 
 if TYPE_CHECKING:
     from pricing.market.clearing import Clearing
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MODELS = ("transfer-aware", "token-equivalent")
 
 
-@app.command("market")
+@app.command("market", rich_help_panel=THEORY)
 def market(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A market file, or us-5 or us-20.")],
     model: Annotated[str, typer.Option("--model", metavar="M", help=" or ".join(MODELS))] = MODELS[0],

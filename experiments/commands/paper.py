@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import THEORY, JsonOption, app, console, write_json
 
 if TYPE_CHECKING:
     from experiments.pages.paper import Page
 
 papers = typer.Typer(help="Reproduce a paper: every table and figure, printed and computed side by side.")
-app.add_typer(papers, name="paper", no_args_is_help=True)
+app.add_typer(papers, name="paper", no_args_is_help=True, rich_help_panel=THEORY)
 
 
 def _publish(found: Page, out: Path, to: Path | None, tables: Collection[str], text: Collection[int] = ()) -> None:

@@ -18,10 +18,10 @@ from typing import Annotated
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import FOUND, JsonOption, app, console, write_json
 
 
-@app.command()
+@app.command(rich_help_panel=FOUND)
 def replay(
     file: Annotated[Path, typer.Argument(metavar="RECORDING", help="What `run --recording` wrote.")],
     policy: Annotated[

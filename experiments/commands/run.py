@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments.commands.cli import (
+    PACKETS,
     JsonOption,
     LoadOption,
     PolicyOption,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from topologies.scenario import Scenario
 
 
-@app.command()
+@app.command(rich_help_panel=PACKETS)
 def demo(
     framework: FrameworkOption = "os-ken",
     metrics: MetricsOption = METRICS,
@@ -91,7 +92,7 @@ def demo(
     _end(found, to)
 
 
-@app.command()
+@app.command(rich_help_panel=PACKETS)
 def validate(
     scenario: ScenarioArgument,
     policy: PolicyOption = "shortest-path,joint-distributed",
@@ -155,7 +156,7 @@ def validate(
     _end(found, to)
 
 
-@app.command("run")
+@app.command("run", rich_help_panel=PACKETS)
 def run_scenario(
     scenario: ScenarioArgument,
     policy: PolicyOption = "joint-distributed",
@@ -233,7 +234,7 @@ def run_scenario(
         give_back(*(path for path in (recording, log) if path is not None and path.exists()))
 
 
-@app.command()
+@app.command(rich_help_panel=PACKETS)
 def clean() -> None:
     """Remove whatever runs of Wardrop have left on this machine, and nothing else."""
     from topologies.testbed import sweep

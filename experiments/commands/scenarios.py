@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from experiments.commands.cli import ScenarioArgument, app, console
+from experiments.commands.cli import SCENARIOS, ScenarioArgument, app, console
 from pricing.errors import ScenarioError, WardropError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ToOption = Annotated[Path, typer.Option("--to", metavar="FILE", help="Where it goes.")]
 
 
-@app.command("new")
+@app.command("new", rich_help_panel=SCENARIOS)
 def new_scenario(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")]) -> None:
     """Write a scenario file to start from; its comments explain it."""
     from topologies.starter import starter
@@ -33,7 +33,7 @@ def new_scenario(file: Annotated[Path, typer.Argument(metavar="FILE", help="A fi
     _say(f"{file}: written. Next: bin/wardrop check {file}")
 
 
-@app.command("import")
+@app.command("import", rich_help_panel=SCENARIOS)
 def import_topology(
     source: Annotated[
         str,
@@ -94,7 +94,7 @@ def import_topology(
     _say(f"{to}: {_counts(scenario)}")
 
 
-@app.command("export")
+@app.command("export", rich_help_panel=SCENARIOS)
 def export_scenario(scenario: ScenarioArgument, to: ToOption) -> None:
     """Write a scenario for Graphviz (.dot), Mermaid (.mmd), networkx (.json) or by itself (.yaml)."""
     from topologies.exporters import FORMATS
@@ -106,7 +106,7 @@ def export_scenario(scenario: ScenarioArgument, to: ToOption) -> None:
     _say(f"{to}: {_counts(found)}")
 
 
-@app.command("show")
+@app.command("show", rich_help_panel=SCENARIOS)
 def show_scenario(
     scenario: ScenarioArgument,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .png or .svg file.")],

@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import SECURITY, JsonOption, app, console, write_json
 from pricing.errors import WardropError
 
 
-@app.command()
+@app.command(rich_help_panel=SECURITY)
 def certificates(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go.")]) -> None:
     """Make the certificates with which switches and controller speak OpenFlow over TLS."""
     from controller.certificates import make
@@ -25,7 +25,7 @@ def certificates(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Whe
         console().print(str(path), highlight=False, markup=False)
 
 
-@app.command()
+@app.command(rich_help_panel=SECURITY)
 def fuzz(
     messages: Annotated[int, typer.Option("--messages", metavar="N", min=1, help="How many.")] = 100_000,
     framework: Annotated[str, typer.Option("--framework", metavar="F", help="os-ken or ryu.")] = "os-ken",

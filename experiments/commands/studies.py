@@ -35,11 +35,11 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, app, console, write_json
+from experiments.commands.cli import THEORY, JsonOption, app, console, write_json
 from pricing.errors import WardropError
 
 
-@app.command("study")
+@app.command("study", rich_help_panel=THEORY)
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to study: iteration, agents or users.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where tables and figures go.")] = Path("out/study"),

@@ -38,7 +38,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.commands.cli import JsonOption, ScenarioArgument, app, console, policies_in, together, write_json
+from experiments.commands.cli import (
+    THEORY,
+    JsonOption,
+    ScenarioArgument,
+    app,
+    console,
+    policies_in,
+    together,
+    write_json,
+)
 from experiments.commands.options import (
     METRICS,
     OPENFLOW,
@@ -64,7 +73,7 @@ WORKERS = 2
 """Processes that simulate."""
 
 
-@app.command()
+@app.command(rich_help_panel=THEORY)
 def sweep(
     scenario: ScenarioArgument,
     policy: Annotated[

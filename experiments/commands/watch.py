@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from experiments.commands.cli import app, console
+from experiments.commands.cli import FOUND, app, console
 
 ADDRESS = "127.0.0.1:9465"
 
 
-@app.command()
+@app.command(rich_help_panel=FOUND)
 def watch(
     address: Annotated[
         str, typer.Argument(metavar="ADDRESS", help="HOST:PORT of a run's page, or its address.")

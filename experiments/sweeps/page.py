@@ -93,7 +93,7 @@ def _told(number: Estimate, factor: float = 1.0) -> str:
     """A number and its interval, with as many digits as people read; a dash for none."""
     if not math.isfinite(number.value):
         return "-"
-    half = f" ± {number.ci95 * factor:.2g}" if math.isfinite(number.ci95) else ""
+    half = f" ± {number.ci95 * factor:.2g}" if 0 < number.ci95 < math.inf else ""
     return f"{number.value * factor:.3g}{half}"
 
 
