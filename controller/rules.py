@@ -312,7 +312,9 @@ def diff(desired: RuleSet, installed: RuleSet) -> Delta:
             if before is not entry and before != entry:
                 unknown = before is None or before == doubtful(entry)
                 changes.append(Change("add" if unknown else "modify", switch, entry))
-        changes.extend(Change("delete", switch, entry) for (switch, _), entry in present.items())
+        # A switch deletes by what a rule matches: not the one that took its place with the other mark of counting.
+        gone = (place for place in present if (place[0], place[1] ^ COUNTED) not in wanted)
+        changes.extend(Change("delete", place[0], present[place]) for place in gone)
     return Delta(tuple(sorted(changes, key=_order)))
 
 

@@ -409,11 +409,12 @@ def switch_drops(run: Callable[..., str]) -> int:
     """Packets that the switches have dropped so far; `run` is `Testbed.run`.
 
     Three places are added up: the ports, the buffers of the sockets through which the userspace datapath receives, and
-    the datapath itself (a packet that no rule wanted, or that it could not look up).
+    the datapath itself (a packet that no rule wanted, or that it could not look up; of the kernel's the second alone).
     """
     said = run("ovs-vsctl", "--format=json", "--columns=statistics", "list", "Interface")
     counters = [dict(row[0][1]) for row in json.loads(said)["data"]]
     ports = sum(counter.get("rx_dropped", 0) + counter.get("tx_dropped", 0) for counter in counters)
     buffers = sum(int(count) for count in re.findall(r",d(\d+)\)", run("ss", "--packet", "--memory")))
     inside = re.findall(r"^(?:datapath_drop|drop_action)\w+ .*total: (\d+)", run("ovs-appctl", "coverage/show"), re.M)
-    return int(ports) + buffers + sum(int(count) for count in inside)
+    kernel = re.findall(r"^system@.*\n +lookups: .*lost:(\d+)", run("ovs-appctl", "dpctl/show"), re.M)
+    return int(ports) + buffers + sum(int(count) for count in (*inside, *kernel))

@@ -14,7 +14,8 @@ from controller import health, slots, tick
 from controller.fabric import Fabric
 from controller.labels import REFUSED
 from controller.measure import Measured, Meter, Rate
-from controller.rules import GATEWAY_MAC, diff
+from controller.openflow import phases
+from controller.rules import GATEWAY_MAC, Rule, diff, placed
 from pricing.network import Network
 from pricing.outage import NOTHING, Outage, remains
 from pricing.policy import POLICIES
@@ -61,6 +62,19 @@ def test_what_failed_is_avoided_and_comes_back(policy: str) -> None:
     else:
         assert verdict["gap"] == pytest.approx(0.0, abs=1e-3)
         assert tick.judge(fabric, healed)[1]["gap"] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_switches_hold_what_is_wanted_while_servers_go_and_come() -> None:
+    fabric = small.fabric(SQUARE, 16)
+    state, fake = tick.first_state(fabric, POLICIES["joint"]), FakeNetwork(fabric.plant)
+    for servers in ((), ("east",), (), ("west",), ("east", "west"), ()):
+        state = tick.with_outage(fabric, state, Outage(servers=frozenset(servers)))
+        plan = tick.plan(fabric, state)
+        for change in (change for phase in phases(plan.delta) for change in phase):
+            fake.apply(change)
+        state = tick.acknowledged(state, plan)
+        held = {(node, rule) for node, switch in fake.switches.items() for rule in switch.rules.values()}
+        assert held == {(node, entry) for node, entry in placed(state.installed) if isinstance(entry, Rule)}, servers
 
 
 def test_sessions_that_are_cut_off_are_named_and_keep_their_rules() -> None:

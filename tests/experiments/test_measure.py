@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.result.measure import Window, join, measure, unaccounted
+from experiments.running.phase import switch_drops
 from pricing.network import Link, Network, Node, Server, Session
 from topologies.hosts.logs import ANSWERED, SECOND, SENT, SERVED
 
@@ -156,3 +157,16 @@ def test_two_hundred_thousand_packets(network):
     found = measure(network, join(network, {"one": log}, logs), logs, Window(BASE, BASE + 100))
     assert found.sessions[0].received == n
     assert found.sessions[0].reordered > 0
+
+
+@pytest.mark.parametrize(("datapath", "dropped"), [("netdev@ovs-netdev", 15), ("system@ovs-system", 115)])
+def test_drops_of_switches_are_those_of_ports_buffers_and_the_datapath(datapath: str, dropped: int) -> None:
+    told = {
+        "ovs-vsctl": '{"data": [[["map", [["rx_dropped", 1], ["rx_packets", 50]]]], [["map", [["tx_dropped", 2]]]]]}',
+        "ss": "p_raw UNCONN 0 0 *:s1-eth1 *\n\t skmem:(r0,rb212992,t0,tb212992,f0,w0,o0,bl0,d4)\n",
+        "coverage/show": "drop_action_of_pipeline 0.0/sec 0.000/sec 0.0000/sec   total: 3\n"
+        "datapath_drop_upcall_error 0.0/sec 0.000/sec 0.0000/sec   total: 5\nnetlink_sent 2.0/sec   total: 900\n",
+        # A userspace datapath counts there what is among its drops already.
+        "dpctl/show": f"{datapath}:\n  lookups: hit:4 missed:15 lost:100\n  flows: 15\n",
+    }
+    assert switch_drops(lambda *command: next(told[word] for word in command if word in told)) == dropped
