@@ -22,6 +22,13 @@ def chromium() -> Iterator[Browser]:
         yield found
 
 
+IN_SIGHT = """words => words.length > 0 && words.every(each => {
+    const { left, right, top, bottom } = each.getBoundingClientRect();
+    return left > -4 && right < innerWidth + 4 && top > 0 && bottom < innerHeight;
+})"""
+"""Whether texts are on the screen, give or take what fonts differ."""
+
+
 def test_a_groups_copies_are_shown_where_they_are_made_and_with_what_they_owe(chromium: Browser) -> None:
     feed = decided(load("butterfly-group").network, "gdcnc", 2)
     split = json.loads(feed.last().json)["decided"]["to-both"]
@@ -43,6 +50,11 @@ def test_a_groups_copies_are_shown_where_they_are_made_and_with_what_they_owe(ch
         assert page.locator(".node.owed").count() == 2
         assert not page.wrong
         page.close()
+        phone = browser.opened(chromium, url, viewport={"width": 390, "height": 844})
+        phone.click("#sessions [data-session='to-both']")
+        browser.drawn(phone)
+        assert phone.locator("svg .routes text").evaluate_all(IN_SIGHT), "brought into view, and no word is cut"
+        phone.close()
 
 
 def test_a_tree_through_functions_is_drawn_on_its_links_and_says_where_it_parts(chromium: Browser) -> None:
