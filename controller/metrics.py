@@ -223,6 +223,14 @@ METRICS: tuple[Declared, ...] = (
         _by_name("served"),
     ),
     Declared(
+        "wardrop_session_heavy_slots",
+        "gauge",
+        "Slots whose flows are too heavy for a session's split to come out within a point",
+        "1",
+        _SESSION,
+        _by_name("heavy"),
+    ),
+    Declared(
         "wardrop_session_stranded",
         "gauge",
         "1 while failures cut a session off, 0 while they do not",

@@ -230,6 +230,17 @@ def test_metrics_are_those_declared_and_go_with_what_they_describe() -> None:
     assert all(metric.name in table() for metric in METRICS)
 
 
+def test_flows_that_no_hash_can_split_are_named_once_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    net = small.network([("a", "b"), ("b", "c")], {"east": "c", "west": "a"}, ["b"], flows=1)
+    fabric = Fabric(net, small.plant(net), 64)
+    controller = Controller(fabric, POLICIES["ecmp"], FakeBoard(), Exporter(net), 0.01, io.StringIO())  # type: ignore[arg-type]
+    controller.start()
+    controller.tick()
+    assert capsys.readouterr().out.count("heavy") == 1
+    assert controller.line["heavy"] == {"from-b": 1}
+    assert 'wardrop_session_heavy_slots{session="from-b"} 1' in controller.exporter.scrape()[1].decode()
+
+
 def test_durations_fall_into_their_buckets() -> None:
     totals = Totals()
     for seconds in (0.001, 0.01, 0.15, 9.0):
