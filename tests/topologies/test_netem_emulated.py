@@ -58,3 +58,9 @@ def fastest(said: str) -> float:
 @pytest.mark.parametrize("classes", [1, 2])
 def test_a_packet_takes_its_links_propagation_there_and_back(classes: int) -> None:
     assert fastest(pinged(network(LINK, classes))) >= 2 * LINK.propagation
+
+
+def test_a_link_that_stores_and_forwards_takes_each_packets_own_time_too() -> None:
+    headers = 14 + 20 + 8  # Ethernet, IP, ICMP
+    transmission = 8 * (PAYLOAD + headers) / LINK.capacity
+    assert fastest(pinged(network(replace(LINK, delivers="sojourn")))) >= 2 * (LINK.propagation + transmission)
