@@ -18,8 +18,9 @@ from pricing.errors import EmulationError
 from topologies.board import ask
 from topologies.promptness import CONTROL, go_first
 
-START_TIMEOUT_S = 60.0
-"""Longest wait for the first allocation to be acknowledged by every switch (ours)."""
+START_TIMEOUT_S = 300.0
+"""Longest wait for the first allocation to be acknowledged by every switch (ours): for machines on which the program
+itself takes a minute to load. A controller that cannot go on says so, and ends, before."""
 
 
 @dataclass
