@@ -71,6 +71,11 @@ def _cleared(seen: Snapshot) -> Iterator[Sample]:
         yield (seen.line["market"]["currency"],), seen.line["market"]["age"]
 
 
+def _market_gap(seen: Snapshot) -> Iterator[Sample]:
+    if "market" in seen.line:
+        yield (), seen.line["market"]["gap"]
+
+
 def _stranded(seen: Snapshot) -> Iterator[Sample]:
     for name in seen.line.get("served", {}):
         yield (name,), float(name in seen.line["stranded"])
@@ -394,7 +399,14 @@ METRICS: tuple[Declared, ...] = (
         _by_name("session_prices"),
     ),
     *PROGRAMS,
-    Declared("wardrop_gap_ratio", "gauge", "Gap of the allocation to its lower bound", "1", (), _value("gap")),
+    Declared(
+        "wardrop_gap_ratio",
+        "gauge",
+        "Gap of the allocation's delay to its lower bound; none of a market",
+        "1",
+        (),
+        _value("gap"),
+    ),
     Declared(
         "wardrop_kkt_residual_seconds",
         "gauge",
@@ -432,6 +444,7 @@ METRICS: tuple[Declared, ...] = (
             ("link_rent", "Rent of a link", "currency/s", _LINK, _quoted("links", "rent")),
             ("server_price", "Cost and scarcity of a server", "currency/work", _SERVER, _quoted("servers", "price")),
             ("server_rent", "Rent of a server", "currency/s", _SERVER, _quoted("servers", "rent")),
+            ("gap_ratio", "Gap of the cleared market's cost to its lower bound", "1", (), _market_gap),
             ("age_rounds", "Rounds since the market in that currency was cleared", "1", ("currency",), _cleared),
         )
     ),

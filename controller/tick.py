@@ -358,7 +358,10 @@ def heeding(state: State, asked: Mapping[str, Split]) -> State:
 
 
 def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]:
-    """How good the allocation in force is at the smoothed offered rates, by the model; None for what cannot be said."""
+    """How good the allocation in force is at the smoothed offered rates, by the model; None for what cannot be said.
+
+    A market makes costs least, not delays: of its allocation the delay is told, and no distance to the least delay.
+    """
     verdict = NO_VERDICT
     if state.decision is None or not fabric.left(state.outage).network.sessions:
         return state, verdict
@@ -366,6 +369,9 @@ def judge(fabric: Fabric, state: State) -> tuple[State, dict[str, float | None]]
     served = [state.served.get(session.name, 1.0) for session in left.network.sessions]
     offered = state.offered[left.sessions] * np.array(served)
     priced = laws.under(left, state.laws)
+    if state.decision.quotes is not None:
+        delay = evaluate(priced, left.restricted(state.decision.allocation), offered).objective
+        return state, verdict | {"objective": finite(delay)}
     try:
         best = optimum(priced, offered, state.best)
     except WardropError:  # demand beyond capacity has no optimum

@@ -104,6 +104,8 @@ class Quotes:
     links, servers : mapping to Quote
     age : int
         Rounds since it was cleared.
+    gap : float, optional
+        How far its cost is proven to be above the least at most, a part of the cost; None where nothing was cleared.
     """
 
     currency: str
@@ -113,6 +115,7 @@ class Quotes:
     links: Mapping[LinkKey, Quote]
     servers: Mapping[str, Quote]
     age: int = 0
+    gap: float | None = None
 
     def by_place(self, network: Network) -> dict[str, Any]:
         """The same in the order of the whole network, as plain values; None of what failed, or is cut off."""
@@ -122,6 +125,7 @@ class Quotes:
         return {
             "currency": self.currency,
             "age": self.age,
+            "gap": self.gap,
             "prices": {name: self.sessions.get(name) for name in names},
             "shed": {name: self.shed.get(name) for name in names},
             "short": list(self.short),

@@ -127,6 +127,7 @@ class MarketFacts(BaseModel):
 
     currency: str
     age: int = Field(description="rounds since it was cleared")
+    gap: float | None = Field(default=None, description="of its cost to the bound below every clearing; a ratio")
     prices: dict[str, float | None] = Field(description="locational price by session, currency a token")
     shed: dict[str, float | None] = Field(description="by session: tokens/s that are not served")
     short: list[str] = Field(description="sessions that must be served, and are not wholly")
@@ -181,7 +182,7 @@ class TickFacts(BaseModel):
         default={}, description="currency a request, where classes are priced; null where a session is not on offer"
     )
     session_times: dict[str, float] = Field(default={}, description="s that a request takes, where classes are priced")
-    gap: float | None = Field(description="to the optimum, certified; a ratio")
+    gap: float | None = Field(description="of the delay to the optimum, certified; a ratio; null of a market")
     objective: float | None = Field(description="mean delay by the model, s")
     optimum: float | None = Field(description="least mean delay by the model, s")
     tick_s: float = Field(description="what the tick took, s")

@@ -14,6 +14,9 @@ from experiments.result.compare import Difference
 
 HEADS = ("run", "what", "unit", "A", "B", "B - A", "")
 
+Run = tuple[str, list[tuple[str, ...]], int, int]
+"""A run's name, the cells of its rows, how many of them differ for sure, and how many neither file knows."""
+
 
 def cells(row: Difference) -> tuple[str, ...]:
     """A row of the table, in the units that people read."""
@@ -30,5 +33,17 @@ def html(a: str, b: str, rows: Sequence[Difference], told: Sequence[tuple[str, s
     """The page."""
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = made.get_template("compare.html")
-    shown = [cells(row) for row in rows]
-    return template.render(a=a, b=b, heads=HEADS, rows=shown, told=told, alone=alone, colours=Markup(stylesheet()))
+    return template.render(
+        a=a, b=b, heads=HEADS[1:], runs=by_run(rows), told=told, alone=alone, colours=Markup(stylesheet())
+    )
+
+
+def by_run(rows: Sequence[Difference]) -> list[Run]:
+    """What the page shows of each run."""
+    found: list[Run] = []
+    for name in dict.fromkeys(row.run for row in rows):
+        mine = [row for row in rows if row.run == name]
+        known = [row for row in mine if row.a["value"] is not None or row.b["value"] is not None]
+        sure = sum(row.sure for row in known)
+        found.append((name, [cells(row)[1:] for row in known], sure, len(mine) - len(known)))
+    return found

@@ -22,6 +22,9 @@ from experiments.pages.style import HUES, LIGHT, SCALE, drawn, svg
 NAMED = 5
 """Resources named in the picture of prices: the dearest ones at the end."""
 
+HATCHES = ("", "////", "....")
+"""What tells servers apart whose colours are the same: the second six, and the third."""
+
 LONG_MS = 1e5
 """Price from which a legend says s."""
 
@@ -213,17 +216,20 @@ def split(session: str, run: Part, servers: Sequence[str]) -> str:
     figure, axes = _panel(2.6, 1.3)
     routes = run["ticks"]["splits"][session]
     order = sorted(routes, key=lambda route: (route.rpartition("@")[2], -sum(routes[route]), route))
-    colours, shades, seen = [], [], dict.fromkeys(servers, 0)
+    colours, hatches, shades, seen = [], [], [], dict.fromkeys(servers, 0)
     for index, route in enumerate(order):
         server = route.rpartition("@")[2]
         known = server in seen
-        colours.append(HUES[(list(servers).index(server) if known else index) % len(HUES)])
+        number = list(servers).index(server) if known else index
+        colours.append(HUES[number % len(HUES)])
+        hatches.append(HATCHES[number // len(HUES) % len(HATCHES)])
         shades.append(max(0.9 - 0.22 * seen.get(server, 0), 0.25))
         if known:
             seen[server] += 1
     areas = axes.stackplot(run["ticks"]["time_s"], [routes[route] for route in order], colors=colours, linewidth=0.5)
-    for area, shade in zip(areas, shades, strict=True):
+    for area, shade, hatch in zip(areas, shades, hatches, strict=True):
         area.set_alpha(shade)
+        area.set_hatch(hatch)
         area.set_edgecolor(LIGHT["paper"])
     axes.set(ylim=(0, 1), title=session)
     axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))

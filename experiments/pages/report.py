@@ -236,7 +236,7 @@ def _pictures(report: Part) -> list[dict[str, Any]]:
                 )
             ),
             "prices": Markup(pictures.prices(run)),
-            "gaps": Markup(pictures.gaps(run)),
+            "gaps": Markup(pictures.gaps(run)) if any(gap is not None for gap in run["ticks"]["gap"]) else "",
             "loads": Markup(pictures.loads(run)),
             "splits": [
                 Markup(pictures.split(session, run, servers))

@@ -59,6 +59,7 @@ class LiveView:
         self.record: Record = {}
         self.phase, self.elapsed, self.total = "", 0.0, 0.0
         self.gaps: deque[float] = deque(maxlen=240)
+        self.judged = ""
         self.event = ""
         self._shown = -math.inf
         self._said = ("", -math.inf)
@@ -95,8 +96,11 @@ class LiveView:
         if "links" in record:
             self.record = record
             self.event = (record.get("events") or [self.event])[-1]
-            if record.get("gap") is not None:
-                self.gaps.append(record["gap"])
+            market = record.get("market")
+            self.judged = "cost above the least" if market else "delay above the optimum"
+            gap = (market or record).get("gap")
+            if gap is not None:
+                self.gaps.append(gap)
         now = time.monotonic()
         if self._live is None:
             self._say(now)
@@ -110,7 +114,7 @@ class LiveView:
         if not self.record:
             return f"{self.phase}: {clock}"
         name, utilization = max(self._states(), key=lambda state: state[1])
-        gap = f", {self.gaps[-1]:.1%} above the optimum" if self.gaps else ""
+        gap = f", {self.judged} {self.gaps[-1]:.1%}" if self.gaps else ""
         return f"{self.phase}: {clock}, {self._packet_rate():,.0f} packets/s, busiest {name} at {utilization:.2f}{gap}"
 
     def _say(self, now: float) -> None:
@@ -181,7 +185,7 @@ class LiveView:
         facts.append(f"  tick {self.record['tick']}, {self.record['tick_s'] * 1e3:.0f} ms")
         facts.append(f", {self.record['rules_changed']} rule{'s' * (self.record['rules_changed'] != 1)} changed")
         if self.gaps:
-            facts.append(f"  above the optimum {self.gaps[-1]:.1%} ", style="bold")
+            facts.append(f"  {self.judged} {self.gaps[-1]:.1%} ", style="bold")
             facts.append(sparkline(list(self.gaps)[-max(width - facts.cell_len - 1, 1) :]), style="cyan")
         error = self.record.get("error")
         said = Text(error or self.event, style="red" if error else "bright_black", no_wrap=True, overflow="ellipsis")

@@ -273,7 +273,8 @@ def _quotes(
     short = [
         s.name for s, part in zip(network.sessions, served, strict=True) if part < 1 - LEAST and math.isinf(s.value)
     ]
-    return Quotes(network.currency, prices, shed, tuple(short), links, servers)
+    gap = max(clearing.certificate.gap, 0.0) if clearing else None
+    return Quotes(network.currency, prices, shed, tuple(short), links, servers, gap=gap)
 
 
 def decide_market(network: Network, loads: Loads, state: Any) -> Decision:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def test_the_command_shows_and_writes_what_differs(report: Any, tmp_path: Path) 
     assert "version of numpy" in shown.output
     assert "joint: only one of the files has it" in shown.output
     assert "&lt;9&gt;" in page.read_text()
+    assert page.read_text().count("<thead>") == 2, "circumstances, and the one run that both have"
+    assert re.search(
+        r"0 of \d+ differ beyond their interval. \d+ that neither file knows are left out", page.read_text()
+    )
     found = json.loads(to.read_text())
     assert found["circumstances"][-1]["b"] == "<9>"
     assert {row["run"] for row in found["differences"]} == {report["runs"][0]["policy"]}

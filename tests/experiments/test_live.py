@@ -93,6 +93,8 @@ def test_a_market_tells_what_each_location_pays(width: int, height: int) -> None
     line, text = told(load("us-5").network, "market", width, height)
     dearest = max(line["market"]["prices"], key=line["market"]["prices"].get)
     assert "USD/Mtoken" in text
+    assert "above the optimum" not in text, "a market does not make delays least"
+    assert "cost above the least 0.0%" in text or width < 100
     assert f"{1e6 * line['market']['prices'][dearest]:.3g}" in next(row for row in text.split("\n") if dearest in row)
 
 

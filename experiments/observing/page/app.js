@@ -6,7 +6,7 @@ import { NetworkMap, UTILIZATION } from "./map.js";
 import { linkOf, Panels } from "./panels.js";
 import { Scale } from "./scale.js";
 import { Store } from "./store.js";
-import { clock, ms, share } from "./words.js";
+import { clock, judged, ms, share } from "./words.js";
 
 const SILENT_S = 5;
 const PARTS = ["measure", "decide", "install", "judge"];
@@ -86,7 +86,7 @@ function head(tick) {
     [rate.toLocaleString("en", { maximumFractionDigits: 0 }), "packets/s"],
     [tick.objective, "mean delay by the model", ms],
     [tick.optimum, "the least it could be", ms],
-    [tick.gap, "above the optimum", share],
+    [...judged(tick), share],
   ].filter(([value]) => value != null);
   byId("facts").replaceChildren(
     ...facts.map(([value, words, said = String]) => {

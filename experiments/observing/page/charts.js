@@ -1,10 +1,11 @@
 // Prices, load and gap over the time kept; a click goes to that moment.
 
 import uPlot from "./vendor/uplot.js";
-import { HUES, share } from "./words.js";
+import { HUES, judged, share } from "./words.js";
 
 export const CHARTS = ["price", "load", "gap"];
 const HEIGHT = 96;
+const DASHES = [[], [7, 3], [2, 3]];
 const LOWEST_GAP = 1e-4;
 const BUSIEST = 4; // links that are drawn where there is no server
 
@@ -29,6 +30,7 @@ export class Charts {
     document.getElementById("price-of").textContent = `Price${only}, ms`;
     document.getElementById("load-of").textContent = `Utilization${only}`;
     const strokes = lines.map((line) => paint(`hue${line.hue % HUES}`));
+    const dashes = lines.map((line) => DASHES[Math.floor(line.hue / HUES) % DASHES.length]); // colours come again from the seventh on
     const number = (value) => (value >= 100 ? value.toFixed(0) : String(+value.toPrecision(2)));
     const make = (id, strokes, range, label, more = {}) =>
       new uPlot(
@@ -44,7 +46,7 @@ export class Charts {
               font: "11px system-ui, sans-serif", space: 28, // crowded logarithmic axes have ticks without a number
               values: (_, values) => values.map((value) => (value == null ? "" : label(value))), ...more },
           ],
-          series: [{}, ...strokes.map((stroke) => ({ stroke, width: 1.5, points: { show: false }, spanGaps: false }))],
+          series: [{}, ...strokes.map((stroke, place) => ({ stroke, dash: id === "gap-chart" ? [] : dashes[place], width: 1.5, points: { show: false }, spanGaps: false }))],
           hooks: {
             draw: [(chart) => this.mark(chart, paint("ink"))],
             ready: [(chart) => chart.over.addEventListener("click", () => this.goTo(chart.cursor.idx))],
@@ -92,8 +94,9 @@ export class Charts {
     const columns = {
       price: () => this.drawn.map((line) => column(line, "price", 1e3).map((value) => value || null)),
       load: () => this.drawn.map((line) => column(line, "utilization", 1)),
-      gap: () => [ticks.map((tick) => (tick.gap == null ? null : Math.max(tick.gap, LOWEST_GAP)))],
+      gap: () => [ticks.map((tick) => judged(tick)[0]).map((gap) => (gap == null ? null : Math.max(gap, LOWEST_GAP)))],
     };
+    if (which === "gap" && ticks[place]) document.getElementById("gap-of").textContent = judged(ticks[place])[1].replace(/^./, (first) => first.toUpperCase());
     this.charts[CHARTS.indexOf(which)].setData([x, ...columns[which]()]);
   }
 

@@ -41,7 +41,7 @@ export class Comparison {
     };
     const rows = [
       ["mean delay by the model", (tick) => ms(tick.objective)],
-      ["above the optimum", (tick) => share(tick.gap)],
+      ["delay above the optimum", (tick) => (tick.market ? "not what a market makes least" : share(tick.gap))],
       ["busiest link", busiest],
       ...this.store.network.servers.map((server, index) => [`utilization of ${server.name}`, (tick) => tick.servers[index].utilization.toFixed(2)]),
       ["dearest server", (tick) => ms(Math.max(0, ...tick.servers.map((state) => state.price ?? 0)))],

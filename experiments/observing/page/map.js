@@ -3,7 +3,7 @@
 import { select, zoom, zoomIdentity } from "./vendor/d3.js";
 import { made, shade } from "./copies.js";
 import { STEPS } from "./scale.js";
-import { hue, ms, owed, route, share } from "./words.js";
+import { HUES, hue, ms, owed, route, share } from "./words.js";
 
 const BEND = 0.09; // how far a link bends to one side, as a share of its length: both directions are seen
 const MARGIN = { x: 62, top: 38, bottom: 30 };
@@ -293,7 +293,7 @@ export class NetworkMap {
         const kind = owes ? owes.join(",") : (server ?? "");
         const shares = carried.get(link) ?? new Map();
         const colour = owes ? hue(shade(known, owes)) : server == null ? "var(--hue0)" : hue(this.store.serverIndex.get(server));
-        const label = owes ? owed(owes, known.destinations.length) : "";
+        const label = owes ? owed(owes, known.destinations.length) : this.store.serverIndex.get(server) >= HUES ? server : ""; // its colour is another's too
         carried.set(link, shares.set(kind, { colour, label, weight: weight + (shares.get(kind)?.weight ?? 0) }));
       });
       for (const { at, delivers, onto } of copies ? made(known, copies) : [])

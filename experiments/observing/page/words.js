@@ -48,5 +48,8 @@ export const route = (text) => {
 export const NAMED = 3; // destinations of a copy that are named where there is little room
 export const owed = (names, of = 0) => (names.length > NAMED ? `{${names.length}${of ? ` of ${of}` : ""}}` : `{${names.join(", ")}}`);
 
+// How far a tick is from the best there is, and of what: a market makes its cost least, not delays.
+export const judged = (tick) => (tick.market ? [tick.market.gap, "cost above the least"] : [tick.gap, "delay above the optimum"]);
+
 export const HUES = 6;
 export const hue = (index) => `var(--hue${index % HUES})`;
