@@ -7,6 +7,7 @@ whose link, server, session or route is gone goes away with it, and a value that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 from prometheus_client import CollectorRegistry
@@ -66,14 +67,9 @@ def _market(key: str) -> Read:
     return samples
 
 
-def _cleared(seen: Snapshot) -> Iterator[Sample]:
+def _cleared(key: str, seen: Snapshot) -> Iterator[Sample]:
     if "market" in seen.line:
-        yield (seen.line["market"]["currency"],), seen.line["market"]["age"]
-
-
-def _market_gap(seen: Snapshot) -> Iterator[Sample]:
-    if "market" in seen.line:
-        yield (), seen.line["market"]["gap"]
+        yield (seen.line["market"]["currency"],), seen.line["market"][key]
 
 
 def _stranded(seen: Snapshot) -> Iterator[Sample]:
@@ -173,6 +169,7 @@ def _policy(seen: Snapshot) -> Iterator[Sample]:
 
 _CLASS = ("machine", "class")
 _LINK, _SERVER, _SESSION, _SPLIT = ("src", "dst"), ("server",), ("session",), ("session", "route")
+_MONEY = ("currency",)
 
 METRICS: tuple[Declared, ...] = (
     Declared(
@@ -399,14 +396,7 @@ METRICS: tuple[Declared, ...] = (
         _by_name("session_prices"),
     ),
     *PROGRAMS,
-    Declared(
-        "wardrop_gap_ratio",
-        "gauge",
-        "Gap of the allocation's delay to its lower bound; none of a market",
-        "1",
-        (),
-        _value("gap"),
-    ),
+    Declared("wardrop_gap_ratio", "gauge", "Gap of the delay to its lower bound; no market's", "1", (), _value("gap")),
     Declared(
         "wardrop_kkt_residual_seconds",
         "gauge",
@@ -444,8 +434,8 @@ METRICS: tuple[Declared, ...] = (
             ("link_rent", "Rent of a link", "currency/s", _LINK, _quoted("links", "rent")),
             ("server_price", "Cost and scarcity of a server", "currency/work", _SERVER, _quoted("servers", "price")),
             ("server_rent", "Rent of a server", "currency/s", _SERVER, _quoted("servers", "rent")),
-            ("gap_ratio", "Gap of the cleared market's cost to its lower bound", "1", (), _market_gap),
-            ("age_rounds", "Rounds since the market in that currency was cleared", "1", ("currency",), _cleared),
+            ("gap_ratio", "Gap of the cleared market's cost to its lower bound", "1", _MONEY, partial(_cleared, "gap")),
+            ("age_rounds", "Rounds since that market was cleared", "1", _MONEY, partial(_cleared, "age")),
         )
     ),
     Declared("wardrop_policy_info", "gauge", "1 for the policy in force", "1", ("policy",), _policy),

@@ -119,7 +119,9 @@ def test_prices_rents_and_what_is_shed_are_told() -> None:
     assert float(told['wardrop_market_server_price{server="dear"}']) == pytest.approx(3e-3)
     assert float(told['wardrop_market_server_rent{server="dear"}']) == pytest.approx(1e-3 * 900)
     assert told['wardrop_market_age_rounds{currency="EUR"}'] == "0.0"
-    assert float(told["wardrop_market_gap_ratio"]) == line["market"]["gap"] == pytest.approx(0.0, abs=1e-6)
+    assert (
+        float(told['wardrop_market_gap_ratio{currency="EUR"}']) == line["market"]["gap"] == pytest.approx(0.0, abs=1e-6)
+    )
     assert line["links"][0]["price"] < 1, "the price in seconds stays one"
     exporter.line = tick.describe(FABRIC, planned(tick.first_state(FABRIC, POLICIES["joint"]))[1])
     assert "wardrop_market_session_price{" not in exporter.scrape()[1].decode()

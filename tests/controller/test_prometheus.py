@@ -68,6 +68,7 @@ QUOTES = Quotes(
     (),
     {link.key: Quote(1e5, 1e-9, 0.01) for link in SQUARE.links},
     {server.name: Quote(10.0, 1e-6, 0.0) for server in SQUARE.servers},
+    gap=1e-9,
 )
 
 
