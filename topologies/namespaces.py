@@ -59,7 +59,7 @@ def disable_ipv6() -> None:
 
 
 def run(
-    *command: str, text: str | None = None, environment: Mapping[str, str] | None = None, timeout: float = 10.0
+    *command: str, text: str | None = None, environment: Mapping[str, str] | None = None, timeout: float = 60.0
 ) -> str:
     """Run a command, with `text` as its standard input, and return what it printed.
 

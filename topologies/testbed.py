@@ -102,7 +102,7 @@ class Testbed:
 
     __test__ = False  # pytest, seeing the name in a test module, would collect it
 
-    def __init__(self, timeout: float = 10.0) -> None:
+    def __init__(self, timeout: float = 60.0) -> None:
         self.timeout = timeout
         self.name = f"wardrop-{secrets.token_hex(3)}"
         self.directory = RUN / self.name
