@@ -37,6 +37,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--policy", default="joint-distributed", help="how to route: a name, or FILE.py:FUNCTION (default: %(default)s)"
     )
     parser.add_argument(
+        "--own",
+        action="append",
+        default=[],
+        metavar="FILE.py:FUNCTION",
+        help="may be changed to later; may be repeated",
+    )
+    parser.add_argument(
         "--laws", default="measured", help="where delay laws come from: mm1, scenario, measured or fitted (%(default)s)"
     )
     parser.add_argument("--exports", type=Path, metavar="DIR", help="where links, servers, senders tell of themselves")
@@ -114,6 +121,8 @@ def run(options: argparse.Namespace) -> None:
     record = open_record(options.record) if options.record else None
     ledger = Ledger(options.record.with_name("labels.json"), fabric) if options.record else None
     recorder = Recorder(_opened(options.recording), fabric) if options.recording else None
+    for text in options.own:
+        named(text)
     controller = Controller(
         fabric,
         named(options.policy),

@@ -59,6 +59,11 @@ def named(text: str) -> Policy:
     return POLICIES[text]
 
 
+def loaded() -> list[str]:
+    """Those that were named in this process."""
+    return [name for name in POLICIES if is_own(name)]
+
+
 def code(text: str) -> str:
     """A digest of the file of a policy of your own, that says whether it changed; empty for the others."""
     return hashlib.sha256(Path(text.rpartition(":")[0]).read_bytes()).hexdigest() if is_own(text) else ""

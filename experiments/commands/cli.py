@@ -197,7 +197,7 @@ def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 140)
+    return Console(file=stream, width=None if stream.isatty() else 140, emoji=False)
 
 
 def write_json(path: Path | None, data: Any) -> None:

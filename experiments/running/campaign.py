@@ -23,7 +23,7 @@ from experiments.running.machine import BAD_SHARE, bad_seconds, reasons
 from experiments.running.phase import PhaseLog, Setting, Traffic, exports_in, watched
 from pricing.learnt import LawName
 from pricing.network import Network
-from pricing.own import is_own, named
+from pricing.own import is_own, loaded, named
 from pricing.priority.elastic import Group
 from pricing.priority.publish import REGIMES
 from pricing.written import network_to_json
@@ -307,4 +307,4 @@ def _arguments(scenario: Scenario, testbed: Testbed, policy: str, options: Optio
     values |= {"recording": options.recording.absolute()} if options.recording else {}
     values |= {"log": "json"} if options.log and options.log.suffix in JSON_NAMES else {}
     values |= {"token": options.token} if options.token else {}
-    return [f"--{name}={value}" for name, value in values.items()]
+    return [f"--{name}={value}" for name, value in values.items()] + [f"--own={name}" for name in loaded()]

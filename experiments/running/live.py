@@ -55,7 +55,7 @@ class LiveView:
     def __init__(self, network: Network, title: str, console: Console | None = None) -> None:
         self.network = network
         self.title = title
-        self.console = console or Console()
+        self.console = console or Console(emoji=False)
         self.record: Record = {}
         self.phase, self.elapsed, self.total = "", 0.0, 0.0
         self.gaps: deque[float] = deque(maxlen=240)

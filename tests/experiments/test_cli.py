@@ -163,3 +163,8 @@ def test_solve_scales_the_servers_and_says_what_is_over_capacity(wardrop: Any, t
     assert sum(row["load"] for row in found["servers"]) / sum(
         row["capacity"] for row in found["servers"]
     ) == pytest.approx(0.8)
+
+
+def test_a_function_of_a_file_is_written_as_it_was_named(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.console().print("fixed.py:two", markup=False)
+    assert "fixed.py:two" in capsys.readouterr().out

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from experiments.result import schema
 from experiments.result.assemble import Account, report
 from experiments.result.verdicts import verdicts
 from experiments.running.campaign import Options, campaign, excluded_share
+from pricing.own import named
+from pricing.policy import POLICIES
 from topologies import scenario as scenarios
 from topologies.hosts.logs import SECOND
 from topologies.hosts.sender import FIRST_MEASURED
@@ -40,27 +43,51 @@ def silent(*_: object) -> None:
     """Show nothing."""
 
 
+OWN = """
+from pricing.shortest import shortest_path
+from pricing.values import Decision
+
+
+def short(network, loads, state):
+    return Decision(None, shortest_path(network), state)
+"""
+
+
 @pytest.fixture(scope="module")
-def result() -> dict[str, Any]:
-    """A report of two short phases on the same packets."""
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A policy of one's own, forgotten afterwards."""
+    file = tmp_path_factory.mktemp("own") / "own.py"
+    file.write_text(OWN)
+    yield named(f"{file}:short").name
+    del POLICIES[f"{file}:short"]
+
+
+@pytest.fixture(scope="module")
+def result(own: str) -> dict[str, Any]:
+    """A report of two short phases on the same packets, after which the policy is changed to one's own."""
     chosen = scenarios.load("abilene")
     before = namespaces()
     with campaign(chosen, "shortest-path", Options(metrics="127.0.0.1:19464", wait=WAIT), silent) as up:
         with up.testbed.outside(), urllib.request.urlopen("http://127.0.0.1:19464/metrics") as page:
             metrics = page.read().decode()
         logs = [up.run_once(policy, policy, 3, 6.0, 8.0) for policy in ("shortest-path", "joint-distributed")]
+        changed = up.controller.ask({"policy": own})
     assert namespaces() == before
     assert "wardrop_link_load" in metrics
     accounts = [Account(up.network, up.emulation.plant, log) for log in logs]
     found = report(accounts, chosen.name, 3, "test", {"framework": "os-ken", "versions": {}})
     for account, entry in zip(accounts, found["runs"], strict=True):
         entry["verdicts"] = verdicts(account, accounts[0] if account is not accounts[0] else None)
-    found["accounts"] = accounts
+    found |= {"accounts": accounts, "changed": changed}
     return found
 
 
 def test_the_result_file_fits_its_schema(result: dict[str, Any]) -> None:
-    schema.check({key: value for key, value in result.items() if key != "accounts"})
+    schema.check({key: value for key, value in result.items() if key not in {"accounts", "changed"}})
+
+
+def test_the_policy_may_be_changed_to_ones_own(result: dict[str, Any], own: str) -> None:
+    assert result["changed"] == {"policy": own}
 
 
 def test_every_packet_is_accounted_for(result: dict[str, Any]) -> None:
