@@ -54,8 +54,12 @@ def renew_first(pid: int, patience: float = 5.0) -> None:
 
 
 def _renewing(pid: int) -> set[int]:
-    tasks = Path(f"/proc/{pid}/task")
-    return {int(one.name) for one in tasks.iterdir() if (one / "comm").read_text().startswith("revalidator")}
+    found: set[int] = set()
+    for one in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it has ended since
+            if (one / "comm").read_text().startswith("revalidator"):
+                found.add(int(one.name))
+    return found
 
 
 def wake_on_time() -> None:

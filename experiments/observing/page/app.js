@@ -53,12 +53,13 @@ function redraw() {
 }
 
 function drawNext() {
-  if (!map?.busy) {
-    const piece = due.shift(), now = place();
+  try {
+    const piece = map?.busy ? null : due.shift(), now = place();
     if (store.ticks.length) piece?.(store.ticks[now], now);
+  } finally { // an error in one piece keeps none of the others from being drawn
+    if (due.length || map?.busy) requestAnimationFrame(drawNext);
+    else document.body.ariaBusy = null;
   }
-  if (due.length || map?.busy) requestAnimationFrame(drawNext);
-  else document.body.ariaBusy = null;
 }
 
 function legend(borders) {
