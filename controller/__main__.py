@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from controller.addresses import enter, is_loopback, listen, parse
+from controller.addresses import enter, guarded, is_loopback, listen, parse
 from controller.framework import PACKAGES, load
 from pricing.errors import WardropError
 
@@ -80,8 +80,7 @@ def run(options: argparse.Namespace) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads cost more than they bring
     if os.geteuid() == 0:
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
-    openflow, metrics = parse(options.openflow, "--openflow"), parse(options.metrics, "--metrics")
-    _check_reach(options, openflow, metrics)
+    openflow, metrics = _addresses(options)
     web = listen(metrics, "--metrics").detach()
     netns = _plant_netns(options.plant) if options.netns is None else options.netns
     if netns:
@@ -148,21 +147,22 @@ def run(options: argparse.Namespace) -> None:
     controller.run()
 
 
-def _check_reach(options: argparse.Namespace, openflow: tuple[str, int], metrics: tuple[str, int]) -> None:
-    """Refuse to be reached from elsewhere without what keeps others out."""
+def _addresses(options: argparse.Namespace) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Where switches and Prometheus connect; refused where others could without what keeps them out."""
     problems = []
+    openflow = parse(options.openflow, "--openflow")
     if not is_loopback(openflow[0]) and options.certificates is None:
         problems.append(
             f"--openflow {options.openflow}: others could reach it, and whoever speaks plain OpenFlow is a switch; "
             "bind it to 127.0.0.1, or give --certificates DIR (made by `bin/wardrop certificates DIR`)"
         )
-    if not is_loopback(metrics[0]) and not options.token:
-        problems.append(
-            f"--metrics {options.metrics}: others could read it; bind it to 127.0.0.1, or give a token that "
-            "every scrape carries with --token TOKEN"
-        )
+    try:
+        metrics = guarded(options.metrics, "--metrics", options.token)
+    except WardropError as error:
+        problems.append(str(error))
     if problems:
         raise WardropError("\n".join(problems))
+    return openflow, metrics
 
 
 def _text(path: Path) -> str:

@@ -14,6 +14,12 @@ CLONE_NEWNET = 0x40000000
 LISTENING = "0A"
 """State of a listening socket in /proc/net/tcp."""
 
+HARM = {
+    "--metrics": ("read it", "every scrape carries"),
+    "--page": ("reach it, and change the run", "changes need"),
+}
+"""What others could do who reach an address, and what carries the token that keeps them out."""
+
 
 def parse(text: str, option: str) -> tuple[str, int]:
     """HOST and PORT of 'HOST:PORT'.
@@ -35,6 +41,24 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def guarded(text: str, option: str, token: str | None) -> tuple[str, int]:
+    """HOST and PORT, where nobody else can reach what listens there unless there is a token.
+
+    Raises
+    ------
+    WardropError
+        As `parse`, and where others could reach it and there is no token.
+    """
+    address = parse(text, option)
+    if not is_loopback(address[0]) and not token:
+        could, carries = HARM[option]
+        raise WardropError(
+            f"{option} {text}: others could {could}; bind it to 127.0.0.1, or give a token that {carries} with "
+            "--token TOKEN"
+        )
+    return address
 
 
 def listen(address: tuple[str, int], option: str) -> socket.socket:

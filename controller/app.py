@@ -28,6 +28,7 @@ from controller.ledger import Ledger
 from controller.metrics import Exporter
 from controller.openflow import Switchboard
 from controller.recording import Recorder
+from controller.rules import Delta
 from controller.tick import Inputs, Plan
 from pricing.errors import InstallError, MeasurementError, WardropError
 from pricing.learnt import LawName
@@ -226,6 +227,7 @@ class Controller:
         try:
             rules, changed = self._carry_out(inputs)
         except Exception as error:  # the last acknowledged rules stand
+            self.exporter.totals.failed += 1
             self._record(began, 0, False, error)
         else:
             self._record(began, rules, changed, problem)
@@ -268,7 +270,8 @@ class Controller:
             self.parts["decide"] = time.monotonic() - began
             if self.ledger and plan.labels is not self.state.labels:
                 self.ledger.write(plan.labels)
-            self.switchboard.install(plan.delta, INSTALL_TIMEOUT_S)
+            delta = self._sendable(plan)
+            self.switchboard.install(delta, INSTALL_TIMEOUT_S)
         except Exception as error:
             problem = error
             if plan:
@@ -288,7 +291,12 @@ class Controller:
         rates = {s.name: rate for s, rate in zip(self.fabric.network.sessions, self.state.offered, strict=True)}
         for ingress in self.ingresses:
             ingress.carries(plan.decision.allocation, rates, time.time())
-        return len(plan.delta), changed
+        return len(delta), changed
+
+    def _sendable(self, plan: Plan) -> Delta:
+        """What can be sent of a plan: a node that failed with all its links misses what it is told when it is back."""
+        away = self.fabric.under(self.state.outage).apart.intersection(self.switchboard.missing)
+        return Delta(tuple(change for change in plan.delta if change.switch not in away)) if away else plan.delta
 
     def _notice(self, outage: Outage) -> None:
         """Go on with what works, and say so when that has changed."""

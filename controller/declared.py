@@ -15,8 +15,8 @@ SUFFIXES = ("bytes_per_second", "work_per_second", "seconds", "ratio")
 """Units as names end with them, which OpenMetrics asks for; what has none of them is a plain number."""
 
 Told = tuple[str, str, Mapping[str, Any]]
-"""What a program in a host says: `sender`, `user` or `server`, the name of its session, user or host, and the fields
-of its file."""
+"""What a program in a host says: `sender`, `user`, `server` or `agent`, the name of its session, user, host or agent,
+and the fields of its file."""
 
 Sample = tuple[tuple[str, ...], float | None]
 Line = Mapping[str, Any]
@@ -34,13 +34,12 @@ class Totals:
     tick_sum: float = 0.0
 
     def add(self, seconds: float, rules: int, error: str | None) -> None:
-        """Count one tick; `error` is the kind of error that ended it."""
+        """Count one tick, and the kind of error in it; who knows that it kept the rules before counts it as failed."""
         self.ticks += 1
         self.rules += rules
         self.tick_sum += seconds
         self.tick_s[sum(seconds > bound for bound in TICK_BUCKETS)] += 1
         if error:
-            self.failed += 1
             self.errors[error] = self.errors.get(error, 0) + 1
 
 

@@ -65,6 +65,11 @@ class Fabric:
         return graph
 
     @cached_property
+    def apart(self) -> frozenset[str]:
+        """Nodes of which no link works."""
+        return frozenset(nx.isolates(self.graph))
+
+    @cached_property
     def back_numbers(self) -> dict[tuple[str, str], int]:
         """`metadata` of the answers of each (session, host that answers)."""
         pairs = sorted((session.name, end) for session in self.network.sessions for end in self.plant.ends(session))

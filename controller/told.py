@@ -1,9 +1,12 @@
 """What the programs in the hosts say of themselves: a small file each, replaced about once a second, read at a scrape.
 
-Senders write `sender-SESSION.json`, users `user-NAME.json` and servers `load-HOST.json` into one folder in memory
-(`topologies.hosts`). A user's file has what a sender says, of each of its options. Only files of sessions, users and
-hosts that exist are read, so that their number is bounded by the topology; one that was not replaced for a while
-belongs to a program that has ended, and says nothing any more.
+Senders write `sender-SESSION.json`, users `user-NAME.json`, servers `load-HOST.json` and agents `agent-KIND-NAME.json`
+into one folder in memory (`topologies.hosts`). A user's file has what a sender says, of each of its options. Only files
+of sessions, users and hosts that exist are read, so that their number is bounded by the topology; one that was not
+replaced for a while belongs to a program that has ended, and says nothing any more.
+
+Agents are of three kinds, by what they say: `sources`, one a session in its source's host, `servers`, one a server in
+its own, and `links`, one process for all switches, in no host.
 """
 
 from __future__ import annotations
@@ -20,11 +23,15 @@ FRESH_S = 5.0
 
 
 def read(folder: Path, senders: Mapping[str, str], hosts: Iterable[str], now: float) -> Iterator[Told]:
-    """What programs say at a Unix time `now`, s: senders by session (and its host), users, then servers in hosts."""
+    """What programs say at a Unix time `now`, s: senders by session (and its host), users, servers in hosts, agents."""
     users = {user_of(name): host for name, host in senders.items()}
     asked = [("sender", name, host, f"sender-{name}.json") for name, host in senders.items() if not user_of(name)]
     asked += [("user", name, host, f"user-{name}.json") for name, host in users.items() if name]
+    hosts = [*hosts]
     asked += [("server", name, name, f"load-{name}.json") for name in hosts]
+    asked += [("agent", name, host, f"agent-sources-{name}.json") for name, host in senders.items()]
+    asked += [("agent", name, name, f"agent-servers-{name}.json") for name in hosts]
+    asked += [("agent", "switches", "", "agent-links-switches.json")]
     for kind, name, host, file in asked:
         try:
             fields = json.loads((folder / file).read_text())
@@ -38,13 +45,13 @@ def read(folder: Path, senders: Mapping[str, str], hosts: Iterable[str], now: fl
                 yield "sender", option, {**counts, "host": host}
 
 
-def _told(of: str, key: str) -> Read:
-    """What senders, or users, say, by host and name."""
+def _told(of: str, key: str, *between: str) -> Read:
+    """What senders, users or agents say who say it, by host, the fields `between`, and name."""
 
     def samples(seen: Snapshot) -> Iterator[Sample]:
         for kind, name, fields in seen.told:
             if kind == of:
-                yield (fields["host"], name), fields[key]
+                yield (fields["host"], *(fields[label] for label in between), name), fields.get(key)
 
     return samples
 
@@ -55,6 +62,10 @@ def _senders(key: str) -> Read:
 
 def _users(key: str) -> Read:
     return _told("user", key)
+
+
+def _agents(key: str) -> Read:
+    return _told("agent", key, "kind")
 
 
 def _hosts(key: str) -> Read:
@@ -72,7 +83,7 @@ def _classes(seen: Snapshot) -> Iterator[Sample]:
             yield (name, str(number)), row["wait_s"]
 
 
-_SENDER, _USER, _HOST = ("host", "session"), ("host", "user"), ("host",)
+_SENDER, _USER, _HOST, _AGENT = ("host", "session"), ("host", "user"), ("host",), ("host", "kind", "agent")
 
 PROGRAMS: tuple[Declared, ...] = (
     Declared(
@@ -182,6 +193,62 @@ PROGRAMS: tuple[Declared, ...] = (
         "s",
         ("host", "class"),
         _classes,
+    ),
+    Declared(
+        "wardrop_agent_messages_total",
+        "counter",
+        "Messages that an agent has said to the agents' group",
+        "1",
+        _AGENT,
+        _agents("messages"),
+    ),
+    Declared(
+        "wardrop_agent_heard_messages_total",
+        "counter",
+        "Messages that a source's agent has heard",
+        "1",
+        _AGENT,
+        _agents("heard"),
+    ),
+    Declared(
+        "wardrop_agent_lost_messages_total",
+        "counter",
+        "Messages that a source's agent did not hear on purpose (--price-loss)",
+        "1",
+        _AGENT,
+        _agents("lost"),
+    ),
+    Declared(
+        "wardrop_agent_malformed_total",
+        "counter",
+        "Datagrams that came to a source's agent where messages do, and are none",
+        "1",
+        _AGENT,
+        _agents("malformed"),
+    ),
+    Declared(
+        "wardrop_agent_send_errors_total",
+        "counter",
+        "Messages that an agent's socket refused",
+        "1",
+        _AGENT,
+        _agents("errors"),
+    ),
+    Declared(
+        "wardrop_agent_unanswered_total",
+        "counter",
+        "Questions of a source's agent that its ingress did not answer",
+        "1",
+        _AGENT,
+        _agents("unanswered"),
+    ),
+    Declared(
+        "wardrop_agent_price_age_seconds",
+        "gauge",
+        "How old the prices are that a source's agent knows, a mean",
+        "s",
+        _AGENT,
+        _agents("price_age_s"),
     ),
 )
 """The metrics of the programs in the hosts."""

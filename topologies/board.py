@@ -126,7 +126,7 @@ class Board:
 
     def _file(self, name: str) -> Path:
         if self.directory is None:
-            raise EmulationError("this network's controller is not Wardrop's; start with `--controller priced`")
+            raise EmulationError("Wardrop's controller does not run here (yet); start with `--controller priced`")
         return self.directory / name
 
     def _network(self) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class Bed:
         senders = [self._sender(index, stream, seconds, folder) for index, stream in enumerate(streams)]
         try:
             for program in (*servers, *senders):
-                program.wait_ready(END_TIMEOUT_S)
+                program.wait_ready()
             start = time.time() + START_DELAY_S
             for sender in senders:
                 sender.tell(repr(start))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @app.command(rich_help_panel=PACKETS)
 def calibrate(
-    quick: Annotated[bool, typer.Option("--quick", help="A minute instead of six, with wider intervals.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A minute instead of five, with wider intervals.")] = False,
     wait: WaitOption = 0.0,
     out: Annotated[
         Path,

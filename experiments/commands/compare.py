@@ -47,8 +47,11 @@ def compare(
     screen.print(table if told else "The circumstances are the same.", highlight=False)
     table = Table(*HEADS, title="\nMeasured; ≠ is beyond the 95 % interval", title_justify="left", box=None)
     for difference in rows:
-        table.add_row(*cells(difference))
+        if difference.told:
+            table.add_row(*cells(difference))
     screen.print(table, highlight=False)
+    if untold := sum(not difference.told for difference in rows):
+        screen.print(f"{untold} are left out: neither file knows them, or both say 0", highlight=False)
     for name in unpaired:
         screen.print(f"{name}: only one of the files has it", highlight=False)
     if out:

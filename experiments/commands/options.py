@@ -73,12 +73,12 @@ def options_of(
     WardropError
         With every option that cannot be used.
     """
-    from controller.addresses import parse
+    from controller.addresses import guarded, parse
     from experiments.running.campaign import Options
 
     together(
         lambda: _check_framework(framework),
-        lambda: parse(metrics, "--metrics"),
+        lambda: guarded(metrics, "--metrics", token),
         lambda: parse(openflow, "--openflow"),
         lambda: _check_tick(tick),
     )

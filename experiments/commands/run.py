@@ -272,7 +272,8 @@ def _page(scenario: Scenario, address: str | None, token: str | None = None) -> 
     from experiments.observing.feed import Feed
     from experiments.observing.server import PageServer
 
-    feed = Feed(scenario.network, scenario.title)
+    users = {option: group.name for group in scenario.groups for option in group.options}
+    feed = Feed(scenario.network, scenario.title, users)
     if address is None:
         yield feed
         return

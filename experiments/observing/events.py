@@ -1,7 +1,8 @@
 """Events in words: what of a tick is news after the tick before.
 
 An alarm that stands is not repeated; it is news again when it has gone and comes back. What goes and comes at its limit
-would be news at every tick, so an alarm goes only some way below the limit at which it came.
+would be news at every tick, so an alarm goes only some way below the limit at which it came; one of loads, which are
+counted over a second and swing, only when it has stayed there for some ticks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ NEAR, AWAY = 0.9, 0.85
 
 FAR, CLOSE = 0.05, 0.04
 """Gap at which the network is said to be far from its optimum, and below which it no longer is (ours)."""
+
+CALM = 5
+"""Ticks in a row below that after which the alarm of a load or of the gap goes (ours)."""
 
 OLD_S = 5.0
 """Age of a measurement that is an alarm (ours)."""
@@ -41,7 +45,7 @@ class Watcher:
     network: Network
     _last: Record = field(default_factory=dict)
     _phase: str = ""
-    _standing: set[str] = field(default_factory=set)
+    _standing: dict[str, int] = field(default_factory=dict)  # alarms, and for how many ticks each has been away
 
     def events(self, record: Record, phase: str) -> list[str]:
         """The news of a record line with its resources, a sentence each."""
@@ -72,11 +76,10 @@ class Watcher:
         asked |= {f"Link {min(link.key)}-{max(link.key)}" for link in self.network.links if dead & set(link.key)}
         asked |= {f"Server {server.name}" for server in self.network.servers if server.node in dead}
         for name in sorted(found - known - asked):
-            self._standing.add(f"{name} has failed")
+            self._standing[f"{name} has failed"] = 0
             yield f"{name} has failed"
         for name in sorted(known - found):
-            if f"{name} has failed" in self._standing:
-                self._standing.discard(f"{name} has failed")
+            if self._standing.pop(f"{name} has failed", None) is not None:
                 yield f"{name} works again"
 
     def _members(self, record: Record) -> Iterator[str]:
@@ -92,7 +95,7 @@ class Watcher:
         for name, state in (*links, *servers):
             used, age = state["utilization"], state.get("age")
             yield from self._alarm(
-                f"{name} is near its capacity", f"{name} is no longer near its capacity", used, NEAR, AWAY
+                f"{name} is near its capacity", f"{name} is no longer near its capacity", used, NEAR, AWAY, CALM
             )
             if self._last and age is not None:
                 yield from self._alarm(
@@ -106,6 +109,7 @@ class Watcher:
                 gap,
                 FAR,
                 CLOSE,
+                CALM,
             )
         for session in self.network.sessions:
             yield from self._unserved(session.name, record)
@@ -122,13 +126,15 @@ class Watcher:
             f"A part of {name} is refused", f"{name} is served wholly again", refused, PART, PART / 2
         )
 
-    def _alarm(self, comes: str, goes: str, value: float, limit: float, release: float) -> Iterator[str]:
-        if value >= limit and comes not in self._standing:
-            self._standing.add(comes)
+    def _alarm(self, comes: str, goes: str, value: float, limit: float, release: float, calm: int = 1) -> Iterator[str]:
+        if comes in self._standing:
+            self._standing[comes] = self._standing[comes] + 1 if value < release else 0
+            if self._standing[comes] >= calm:
+                del self._standing[comes]
+                yield goes
+        elif value >= limit:
+            self._standing[comes] = 0
             yield comes
-        elif value < release and comes in self._standing:
-            self._standing.discard(comes)
-            yield goes
 
     def _moves(self, record: Record) -> list[str]:
         found = list(self._each_move(record))

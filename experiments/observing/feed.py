@@ -9,6 +9,7 @@ with what only the run knows beside it:
 | `phase`, `elapsed`, `total` | what is being done, for how long, and how long it takes in all (0: no end of its own) |
 | `down` | what is failed: `links` [[node, node]], `nodes`, `servers` |
 | `demand` | {session: factor} of those whose demand was changed |
+| `worth` | {user: factor} of those whose requests were made worth more or less |
 | `changes` | whether the run takes changes |
 | `events` | what has happened since the tick before, a sentence each |
 
@@ -22,6 +23,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from experiments.observing.changes import Inbox
@@ -52,6 +54,8 @@ class Feed:
         What the ticks are of.
     title : str
         What is run, in words.
+    users : mapping of str to str
+        By session, the user whose option it is; without those that are nobody's.
 
     Attributes
     ----------
@@ -61,14 +65,16 @@ class Feed:
         Where changes to the run go.
     """
 
-    def __init__(self, network: Network, title: str) -> None:
+    def __init__(self, network: Network, title: str, users: Mapping[str, str] = MappingProxyType({})) -> None:
         self.network = network
         self.title = title
+        self.users = users
         self.run = secrets.token_hex(8)
         self.inbox = Inbox()
         self.closed = False
         self.down: dict[str, list[Any]] = {"links": [], "nodes": [], "servers": []}
         self.demand: dict[str, float] = {}
+        self.worth: dict[str, float] = {}
         self._watcher = Watcher(network)
         self._said: list[str] = []
         self._ticks: deque[Tick] = deque()
@@ -84,7 +90,8 @@ class Feed:
             self._said = []
             number = self._ticks[-1].id + 1 if self._ticks else 1
             line |= {"id": number, "phase": phase, "elapsed": elapsed, "total": total, "events": events}
-            line |= {"down": self.down, "demand": self.demand, "changes": self.inbox.is_open}
+            line |= {"down": self.down, "demand": self.demand, "worth": self.worth}
+            line["changes"] = self.inbox.is_open
             self._ticks.append(Tick(number, record["time"], json.dumps(rounded(line), separators=(",", ":"))))
             while self._ticks[0].time < record["time"] - KEPT_S:
                 self._ticks.popleft()
@@ -109,6 +116,11 @@ class Feed:
         """Tell from now on that a session sends `factor` times its rate."""
         with self._lock:
             self.demand = {**self.demand, session: factor}
+
+    def valued(self, user: str, factor: float) -> None:
+        """Tell from now on that a user's requests are worth `factor` times what they were at the start."""
+        with self._lock:
+            self.worth = {**self.worth, user: factor}
 
     def last(self) -> Tick | None:
         """The newest tick, where there is one."""

@@ -70,6 +70,7 @@ class SessionFacts(BaseModel):
     klass: int = Field(description="priority class, 1 first")
     group: str = Field(description="address of a multicast session; empty of others")
     joined: bool = Field(description="whether members of the group come and go")
+    user: str = Field(description="whose option the session is, and who decides what it sends; empty of others")
 
 
 class PolicyFacts(Facts):
@@ -190,6 +191,7 @@ class TickFacts(BaseModel):
     error: str | None
     down: DownFacts
     demand: dict[str, float] = Field(description="factors by session, of those that were changed")
+    worth: dict[str, float] = Field(description="factors by user, of those whose requests' worth was changed")
     events: list[str] = Field(description="what has happened since the tick before")
     changes: bool = Field(description="whether the run takes changes")
 
@@ -254,6 +256,7 @@ def facts_of(feed: Feed) -> NetworkFacts:
             klass=session.klass,
             group=session.group,
             joined=session.joined,
+            user=feed.users.get(session.name, ""),
         )
         for session in network.sessions
     ]

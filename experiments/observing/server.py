@@ -10,10 +10,9 @@ from types import TracebackType
 
 import uvicorn
 
-from controller.addresses import is_loopback, listen, parse
+from controller.addresses import guarded, listen
 from experiments.observing.api import make_app
 from experiments.observing.feed import Feed
-from pricing.errors import WardropError
 
 END_S = 2
 """Longest wait for readers when the run ends (ours)."""
@@ -42,12 +41,7 @@ class PageServer:
     """
 
     def __init__(self, feed: Feed, address: str, token: str | None = None) -> None:
-        host, port = parse(address, "--page")
-        if not is_loopback(host) and not token:
-            raise WardropError(
-                f"--page {address}: others could reach it, and change the run; "
-                "bind it to 127.0.0.1, or give a token that changes need with --token TOKEN"
-            )
+        host, port = guarded(address, "--page", token)
         self.feed = feed
         self._socket = listen((host, port), "--page")
         self.url = f"http://{host}:{self._socket.getsockname()[1]}/"

@@ -15,7 +15,7 @@ from experiments.result.compare import Difference
 HEADS = ("run", "what", "unit", "A", "B", "B - A", "")
 
 Run = tuple[str, list[tuple[str, ...]], int, int]
-"""A run's name, the cells of its rows, how many of them differ for sure, and how many neither file knows."""
+"""A run's name, the cells of its rows, how many of them differ for sure, and how many rows have nothing to tell."""
 
 
 def cells(row: Difference) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def html(a: str, b: str, rows: Sequence[Difference], told: Sequence[tuple[str, s
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = made.get_template("compare.html")
     return template.render(
-        a=a, b=b, heads=HEADS[1:], runs=by_run(rows), told=told, alone=alone, colours=Markup(stylesheet())
+        a=a, b=b, heads=HEADS[3:], runs=by_run(rows), told=told, alone=alone, colours=Markup(stylesheet())
     )
 
 
@@ -43,7 +43,7 @@ def by_run(rows: Sequence[Difference]) -> list[Run]:
     found: list[Run] = []
     for name in dict.fromkeys(row.run for row in rows):
         mine = [row for row in rows if row.run == name]
-        known = [row for row in mine if row.a["value"] is not None or row.b["value"] is not None]
-        sure = sum(row.sure for row in known)
-        found.append((name, [cells(row)[1:] for row in known], sure, len(mine) - len(known)))
+        told = [row for row in mine if row.told]
+        sure = sum(row.sure for row in told)
+        found.append((name, [cells(row)[1:] for row in told], sure, len(mine) - len(told)))
     return found

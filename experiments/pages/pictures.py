@@ -26,7 +26,10 @@ HATCHES = ("", "////", "....")
 """What tells servers apart whose colours are the same: the second six, and the third."""
 
 LONG_MS = 1e5
-"""Price from which a legend says s."""
+"""Price from which a picture says s."""
+
+SPAN = 1e5
+"""Largest price over the one where colours begin (ours): more would need borders of many digits."""
 
 CURVES = {
     "measured": ("measured", "measured", "-"),
@@ -35,17 +38,18 @@ CURVES = {
 }
 """Curves of a distribution by the name in a result file: what people read, its colour, and its stroke."""
 
-PLAIN_MS = FuncFormatter(lambda value, _: f"{value:g}")
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 def price_steps(runs: Sequence[Part]) -> tuple[float, ...]:
     """Borders of the colours of price, ms, the same for all runs: even in the logarithm.
 
-    They begin where a quarter of all prices stay below: a server far above its capacity leaves colours for the links.
+    They begin where a quarter of all prices stay below, `SPAN` below the largest at most: a server far above its
+    capacity leaves colours for the links.
     """
     prices = [part["price"] * 1e3 for run in runs for part in (*run["links"], *run["servers"]) if part["price"]]
     high, quarter = (max(prices), float(np.quantile(prices, 0.25))) if prices else (1.0, 1.0)
-    return tuple(np.geomspace(min(quarter, high / 2), high, SCALE.N + 1))
+    return tuple(np.geomspace(max(min(quarter, high / 2), high / SPAN), high, SCALE.N + 1))
 
 
 @drawn
@@ -67,6 +71,7 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
     figure, axes = blank_map(places)
     norm = BoundaryNorm(list(steps), SCALE.N, clip=True)
     factor = 1e3 if quantity == "price" else 1.0
+    unit, size = _unit(steps[-1])
 
     def colour(part: Part) -> Any:
         return LIGHT["rule"] if part[quantity] is None else SCALE(norm(part[quantity] * factor))
@@ -89,8 +94,8 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
             state = servers[name]
             axes.plot(x, y, "s", ms=13, mfc=colour(state), mec=LIGHT["ink"], mew=1.2, zorder=4)
             if state[quantity] is not None:
-                told = f"{_plain(state['price'] * 1e3)} ms" if quantity == "price" else f"{state['utilization']:.2f}"
-                labels[name] += f"\n{state['name']} at {told}"
+                price = f"{_plain(state['price'] * 1e3 / size)} {unit}" if quantity == "price" else ""
+                labels[name] += f"\n{state['name']} at {price or format(state['utilization'], '.2f')}"
         if name in sources:
             axes.plot(x, y, "o", ms=5.5, mfc=LIGHT["ink"], mec=LIGHT["paper"], mew=1.0, zorder=5)
         elif name not in servers:
@@ -98,7 +103,6 @@ def network_map(topology: Part, run: Part, quantity: str, steps: Sequence[float]
     draw_labels(axes, places, run["links"], labels)
     below = figure.add_axes((0.08, -0.05, 0.84, 0.025))
     bar = figure.colorbar(ScalarMappable(norm, SCALE), cax=below, orientation="horizontal")
-    unit, size = ("s", 1e3) if steps[-1] >= LONG_MS else ("ms", 1.0)
     bar.set_label(f"price, {unit}" if quantity == "price" else "utilization")
     bar.set_ticks(list(steps), labels=[_plain(step / size) for step in steps])
     bar.outline.set_visible(False)
@@ -125,7 +129,7 @@ def delays(points: Part, mean: float | None, limits: tuple[float, float], title:
             axes.plot(*zip(*curve, strict=True), ls=stroke, color=LIGHT[colour], label=label)
     axes.set(xscale="log", xlim=limits, ylim=(0, 1.01), xlabel="delay, ms")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(PLAIN_MS)
+    axes.xaxis.set_major_formatter(PLAIN)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     if mean is not None:
@@ -158,11 +162,13 @@ def delay_limits(histograms: Sequence[Part]) -> tuple[float, float]:
 @drawn
 def prices(run: Part) -> str:
     """Prices of all resources over time; the dearest are named."""
-    figure, axes = _panel(4.0, 2.4)
+    figure, axes = _panel(4.8, 2.4)
     ticks = run["ticks"]
     names = [f"{link['src']} → {link['dst']}" for link in run["links"]] + [server["name"] for server in run["servers"]]
     rows = [[*a, *b] for a, b in zip(ticks["link_prices"], ticks["server_prices"], strict=True)]
     series = np.array(rows, dtype=float).reshape(len(rows), len(names)) * 1e3
+    unit, size = _unit(float(np.nanmax(series, initial=1.0)))
+    series /= size
     last = np.nan_to_num(series[-10:].mean(axis=0)) if len(rows) else np.zeros(len(names))
     dearest = sorted(range(len(names)), key=lambda index: -last[index])[:NAMED]
     for index in range(len(names)):
@@ -177,9 +183,10 @@ def prices(run: Part) -> str:
             label=None if rank is None else names[index] + (" (server)" if server else ""),
             zorder=2 if rank is None else 3,
         )
-    top = float(np.nanmax(series, initial=1.0))
-    axes.set(yscale="log", ylabel="price, ms", ylim=(top / 2e4, top * 1.5))
-    axes.yaxis.set_major_formatter(PLAIN_MS)
+    top, named = float(np.nanmax(series, initial=1.0 / size)), series[:, dearest]
+    low = np.quantile(named[named > 0], 0.05) if (named > 0).any() else top
+    axes.set(yscale="log", ylabel=f"price, {unit}", ylim=(min(low, top / 2e4), top * 1.5))
+    axes.yaxis.set_major_formatter(PLAIN)
     axes.yaxis.set_minor_formatter(NullFormatter())
     _time_axis(axes, ticks)
     if dearest and len(rows):
@@ -188,7 +195,7 @@ def prices(run: Part) -> str:
         }
         handles, texts = axes.get_legend_handles_labels()
         pairs = sorted(zip(handles, texts, strict=True), key=lambda pair: order[pair[1]])
-        axes.legend(*zip(*pairs, strict=True), loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.legend(*zip(*pairs, strict=True), loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     return svg(figure, f"Prices over time, {run['policy']}")
 
 
@@ -202,7 +209,7 @@ def gaps(run: Part) -> str:
     axes.annotate("2 %", (0, 0.02), xytext=(2, 3), textcoords="offset points", color=LIGHT["model"])
     axes.set(yscale="symlog", ylabel="above the optimum")
     axes.set_yscale("symlog", linthresh=0.05)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 0.03))
     axes.yaxis.set_major_locator(FixedLocator([0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
     axes.yaxis.set_minor_locator(FixedLocator([]))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -272,7 +279,8 @@ def loads(run: Part) -> str:
         for link in run["links"]
         if link["load_bps"]["value"] is not None and link["predicted_load_bps"] is not None
     ]
-    top = 1.06 * max((max(link["load_bps"]["value"], link["predicted_load_bps"]) for link in known), default=1e6) / 1e6
+    most = max((max(link["load_bps"]["value"], link["predicted_load_bps"]) for link in known), default=0.0)
+    top = 1.06 * (most / 1e6 or 1.0)
     axes.fill_between([0, top], [0, top * 0.95], [0, top * 1.05], color=LIGHT["rule"], lw=0)
     axes.plot([0, top], [0, top], color=LIGHT["soft"], lw=0.8)
     for link in known:
@@ -289,6 +297,11 @@ def loads(run: Part) -> str:
         )
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal", xlabel="predicted, Mbit/s", ylabel="measured, Mbit/s")
     return svg(figure, f"Measured against predicted load of each link, {run['policy']}")
+
+
+def _unit(highest: float) -> tuple[str, float]:
+    """What prices up to `highest` ms are told in, and how many ms that is."""
+    return ("s", 1e3) if highest >= LONG_MS else ("ms", 1.0)
 
 
 def _plain(value: float) -> str:

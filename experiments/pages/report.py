@@ -273,7 +273,7 @@ def milliseconds(seconds: float | None) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A ratio in percent."""
-    return UNKNOWN if value is None else f"{value * 100:.{digits}f} %"
+    return UNKNOWN if value is None else f"{value * 100:z.{digits}f} %"
 
 
 def difference(measured: float | None, expected: float | None) -> str:
@@ -284,11 +284,17 @@ def difference(measured: float | None, expected: float | None) -> str:
     >>> difference(1.1, 1.0), difference(1.0, None)
     ('+10.0 %', '–')
     """
-    return UNKNOWN if measured is None or not expected else f"{(measured / expected - 1) * 100:+.1f} %"
+    return UNKNOWN if measured is None or not expected else f"{(measured / expected - 1) * 100:+z.1f} %"
 
 
 def with_interval(estimate: Part, factor: float = 1.0, digits: int | None = None) -> str:
-    """`12.8 ± 0.8`: both with as many digits as the half-width has two of, or with the digits given."""
+    """`12.8 ± 0.8`: both with as many digits as the half-width has two of, or with the digits given.
+
+    Examples
+    --------
+    >>> with_interval({"value": -0.0003, "ci95": 0.085})
+    '0.000 ± 0.085'
+    """
     value, half = estimate["value"], estimate["ci95"]
     if value is None:
         return UNKNOWN
@@ -298,7 +304,7 @@ def with_interval(estimate: Part, factor: float = 1.0, digits: int | None = None
         digits = max(1 - math.floor(math.log10(half * factor)), 0)
     if digits > 6:
         return f"{value * factor:.2g} ± {half * factor:.2g}"
-    return f"{value * factor:,.{digits}f} ± {half * factor:,.{digits}f}"
+    return f"{value * factor:z,.{digits}f} ± {half * factor:,.{digits}f}"
 
 
 def amount(value: float | None, verdict: Part) -> str:

@@ -64,9 +64,10 @@ class Account:
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
-        """The controller's ticks in the time measured."""
+        """The controller's ticks in the time measured; where it made none, the one whose decision was in force."""
         start, end = self.log.window
-        return [record for record in self.log.records if start <= record["time"] <= end]
+        ticks = [record for record in self.log.history if "tick" in record and record["time"] <= end]
+        return [record for record in ticks if record["time"] >= start] or ticks[-1:]
 
     @cached_property
     def requests(self) -> Requests:

@@ -13,6 +13,15 @@ from typing import Any
 
 Part = Mapping[str, Any]
 
+WORDS = {
+    "quiet": "the machine was quiet",
+    "netem": "propagation by netem",
+    "steal": "stolen CPU time, ratio",
+    "late_p99_s": "senders late, p99, s",
+    "excluded_s": "seconds left out",
+}
+"""What fields of `machine` are called that are no words."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -35,6 +44,11 @@ class Difference:
         """Half-width of the difference's 95 % confidence interval; None where it cannot be told."""
         a, b = self.a["ci95"], self.b["ci95"]
         return None if a is None or b is None else math.hypot(a, b)
+
+    @property
+    def told(self) -> bool:
+        """Whether there is anything to tell: one of the files knows it, and says more than 0."""
+        return bool(self.a["value"] or self.b["value"])
 
     @property
     def sure(self) -> bool:
@@ -69,7 +83,13 @@ def _told(report: Part) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from ((f"version of {name}", str(found)) for name, found in sorted(value.items()))
         else:
-            yield key, f"{value:.3g}" if isinstance(value, float) else str(value)
+            yield WORDS.get(key, key), _written(value)
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _pairs(a: Part, b: Part) -> list[tuple[str, Part, Part]]:
@@ -97,5 +117,5 @@ def _quantities(run: Part) -> Iterator[tuple[tuple[str, str], Part]]:
         yield (f"load of {server['name']}", "work/s"), server["load"]
         yield (f"wait at {server['name']}", "s"), server["wait_s"]
     for link in run["links"]:
-        yield (f"load of {link['src']}>{link['dst']}", "bit/s"), link["load_bps"]
-        yield (f"wait at {link['src']}>{link['dst']}", "s"), link["wait_s"]
+        yield (f"load of {link['src']} → {link['dst']}", "bit/s"), link["load_bps"]
+        yield (f"wait at {link['src']} → {link['dst']}", "s"), link["wait_s"]

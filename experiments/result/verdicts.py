@@ -183,7 +183,7 @@ def _loads(account: Account) -> dict[str, Any]:
 
     Both counted the same packets on the same links, some of them at other times, which is made up for.
     """
-    order = {"met": 0, "undecided": 1, "not met": 2}
+    what, order = "load of a link against the packet simulation", {"met": 0, "undecided": 1, "not met": 2}
     found: list[tuple[int, float, str, Estimate, Verdict]] = []
     for index, link in enumerate(account.network.links):
         load, predicted = account.loads[:, index], account.predicted_loads[:, index]
@@ -195,15 +195,15 @@ def _loads(account: Account) -> dict[str, Any]:
         said = verdict(off, 0.0, absolute=LOAD_TOLERANCE)
         found.append((order[said], abs(off.value), str(link), off, said))
     if not found:
-        nothing = Estimate(0.0, 0.0, 0)
-        return entry("load of a link against the packet simulation", nothing, 0.0, LOAD_TOLERANCE, "met", "", "ratio")
+        nothing, note = Estimate(0.0, 0.0, 0), f"no link above {USED:.0%} utilization"
+        return entry(what, nothing, 0.0, LOAD_TOLERANCE, "undecided", note, "ratio")
     _, _, name, off, said = max(found, key=lambda row: row[:3])
     note = (
         f"{name}, the farthest off of {len(found)} links above {USED:.0%} utilization; n: pieces of the time measured"
     )
     if account.signalling.any():
         note += f"; agents' messages, {account.signalling.max() / 1e3:.1f} kbit/s on a link at most, are added"
-    return entry("load of a link against the packet simulation", off, 0.0, LOAD_TOLERANCE, said, note, "ratio")
+    return entry(what, off, 0.0, LOAD_TOLERANCE, said, note, "ratio")
 
 
 def _splits(account: Account) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Changes:
         if user not in names:
             raise WardropError(f"unknown user {user!r}; accepted: {', '.join(names) or 'none, nobody chooses here'}")
         self.traffic.set_value(user, factor)
+        self.feed.valued(user, factor)
         self.feed.say(f"Value: requests of {user} are worth {factor:g} times what they were")
 
     def set_link(self, src: str, dst: str, works: bool) -> None:

@@ -35,7 +35,7 @@ TWO_COLUMNS = 80
 HUES = ("dodger_blue1", "dark_orange", "spring_green3", "orchid", "yellow3", "medium_purple1")
 BLOCKS = "▁▂▃▄▅▆▇█"
 LOWEST_GAP = 1e-3
-NUMBERS = ("Mbit/s", "work/s", "ms", "price, ms")
+NUMBERS = ("Mbit/s", "work/s", "ms", "price, ms", "pays")
 """Columns that hold numbers."""
 
 
@@ -223,17 +223,21 @@ class LiveView:
         return table
 
     def _sources(self, width: int, rows: int) -> Table:
-        offered = self.record["offered"]
+        offered, prices = self.record["offered"], self.record.get("session_prices") or {}
         sessions = sorted(self.network.sessions, key=lambda session: -offered.get(session.name, 0.0))
         shown = {session.name for session in sessions[: max(rows - 1, 1)]}
         left_out = len(sessions) - len(shown)
         head = "source" if not left_out else f"source, {left_out} more"
-        table = _table(head, "Mbit/s", "split")
-        room = max(width - max(len(name) for name in (head, *shown)) - 9, 6)
+        pays = {name: _pays(prices.get(name)) for name in shown} if prices else {}
+        room = width - max(len(name) for name in (head, *shown)) - 9
+        room -= max(map(len, ("pays", *pays.values()))) + 1 if pays else 0
+        splits = not pays or room >= len("split")  # an option's name says its server
+        table = _table(head, "Mbit/s", *(["pays"] if pays else []), *(["split"] if splits else []))
         for session in self.network.sessions:
             if session.name in shown:
-                rate = f"{offered.get(session.name, 0.0) / 1e6:.2f}"
-                table.add_row(session.name, rate, self._split(session.name, min(room, 40)))
+                split = [self._split(session.name, max(min(room, 40), 5))] if splits else []
+                paid = [pays[session.name]] if pays else []
+                table.add_row(session.name, f"{offered.get(session.name, 0.0) / 1e6:.2f}", *paid, *split)
         return table
 
     def _split(self, session: str, room: int) -> Text:
@@ -301,7 +305,13 @@ def _price(seconds: float | None) -> str:
         return "?"
     if seconds >= 10:
         return f"{seconds:.0f} s" if seconds < 100 else ">99 s"
-    return f"{seconds * 1e3:.1f}" if seconds < 0.1 else f"{seconds * 1e3:.0f}"
+    shown = seconds * 1e3
+    return f"{shown:.2f}" if 0.005 <= shown < 1 else f"{shown:.1f}" if shown < 100 else f"{shown:.0f}"
+
+
+def _pays(price: float | None) -> str:
+    """What a request of an option pays, currency; an option that is not on offer has no price."""
+    return "–" if price is None else f"{price:.3g}"
 
 
 def _digit(index: int) -> str:

@@ -47,7 +47,7 @@ START_DELAY_S = 1.0
 DRAIN_S = 2.0
 """After the last packet, until senders are expected to have written their logs (ours)."""
 
-END_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 60.0
 """Longest wait for a host process to write its log and end (ours)."""
 
 PAGE_PERIOD_S = 2.0
@@ -229,7 +229,7 @@ class Traffic:
             self._beside.append(self._start(beside, host, config, f"{name}-client"))
         told = (*self._senders.values(), *self._beside)
         for program in told:
-            program.wait_ready(END_TIMEOUT_S)
+            program.wait_ready()
         give_room(self.emulation.testbed.switch_pid)
         start = time.time() + START_DELAY_S
         for program in told:
@@ -252,15 +252,16 @@ class Traffic:
         """Start the price agents and the source agents, where they do not run yet, and wait until each is ready."""
         if self._agents:
             return
-        network, plant = self.network, self.plant
-        for host, config in announcing(network, plant, self.folder, exports_in(self.folder.parent)).items():
+        network, plant, exports = self.network, self.plant, exports_in(self.folder.parent)
+        for host, config in announcing(network, plant, self.folder, exports).items():
             self._agents.append(self._start("price", host, config))
-        config = switching(network, plant, self.folder, self.emulation.interfaces)
+        config = switching(network, plant, self.folder, self.emulation.interfaces, exports)
         self._agents.append(self._start("switches", "", config, "all"))
-        for name, (host, config) in answering(network, plant, self.folder, seed, self.lost, self.late).items():
+        asked = answering(network, plant, self.folder, seed, self.lost, self.late, exports)
+        for name, (host, config) in asked.items():
             self._agents.append(self._start("source", host, config, name))
         for agent in self._agents:
-            agent.wait_ready(END_TIMEOUT_S)
+            agent.wait_ready()
 
     def set_demand(self, session: str, factor: float) -> None:
         """Let a session send `factor` times its rate from now on; 0 silences it."""

@@ -218,7 +218,7 @@ class SourceAgent:
         """
         if now < self._pause:
             return self.asked
-        self._pause = now + float(np.mean([now - news.time for news in self.news.values()] or [0.0]))
+        self._pause = now + self.age(now)
         usable, load = self._expected(now)
         routes = self._movable(usable, load)
         moves = sum(self.mind.get(route, 0.0) for route in routes)
@@ -238,6 +238,10 @@ class SourceAgent:
         self.mind = _above(FORGOTTEN, rest | dict(zip(routes, found.tolist(), strict=True)))
         self.asked = _above(LEAST_SHARE, self.mind)
         return self.asked
+
+    def age(self, now: float) -> float:
+        """How old the prices that it knows are at `now`, a mean, s; 0 where it knows none."""
+        return float(np.mean([now - news.time for news in self.news.values()] or [0.0]))
 
     def _expected(self, now: float) -> tuple[NDArray[np.bool_], FloatArray]:
         """Which resources have told lately that they work, and the load of each, were the split in mind in force."""

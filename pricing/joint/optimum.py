@@ -33,8 +33,8 @@ ROUNDING = 1e-9
 LEAST_SHARE = 1e-6
 """Shares below this are what an interior point leaves behind, and are dropped."""
 
-MANY = 100
-"""Sessions beyond which flows by origin are faster than columns (ours)."""
+MANY, LARGE = 100, 200
+"""Sessions, and links, beyond which flows by origin are faster than columns (ours)."""
 
 _COARSE, _FINE = 1e-4, 1e-12
 
@@ -80,7 +80,8 @@ def optimum(network: Network, offered: FloatArray | None = None, warm: Allocatio
     problem = problem_of(network)
     rates = problem.rates if offered is None else np.asarray(offered, dtype=float)
     paths = all(session.kind != "multicast" for session in network.sessions)
-    if paths and len(network.sessions) > MANY and (found := _by_flows(problem, rates)):
+    much = len(network.sessions) > MANY or len(network.links) > LARGE
+    if paths and much and (found := _by_flows(problem, rates)):
         return found
     start = _start(network, rates, warm)
     active = {session.name for session, _ in problem.active(rates)}

@@ -54,10 +54,10 @@ def dissected(path: Path, frames: list[bytes]) -> list[dict[str, str]]:
     records = b"".join(struct.pack("<IIII", 0, 0, len(one), len(one)) + one for one in frames)
     path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + records)
     command = ["tshark", "-X", f"lua_script:{DISSECTOR}", "-o", "wardrop.members:0=X,Y", "-r", str(path)]
-    fields = [part for name in FIELDS for part in ("-e", f"wardrop.{name}")]
+    fields = [part for name in FIELDS for part in ("-e", f"wardrop.{name}")] + ["-e", "_ws.col.Info"]
     told = subprocess.run([*command, "-T", "fields", *fields], capture_output=True, text=True, timeout=60, check=True)
     assert "Lua" not in told.stderr, told.stderr
-    return [dict(zip(FIELDS, line.split("\t"), strict=True)) for line in told.stdout.splitlines()]
+    return [dict(zip([*FIELDS, "info"], line.split("\t"), strict=True)) for line in told.stdout.splitlines()]
 
 
 def test_a_capture_shows_who_each_copy_is_owed_to(tmp_path: Path) -> None:
@@ -85,6 +85,7 @@ def test_a_capture_shows_who_each_copy_is_owed_to(tmp_path: Path) -> None:
         assert (shown["session"], shown["flow"], shown["seq"]) == ("0", "5", str(seq))
         assert "123456789" in shown["sent"]
         assert shown["bypass"] == (str(packet["vlan_vid"] & 0xFFF) if "vlan_vid" in packet else "")
+        assert ("[around link " + shown["bypass"] + "]" in shown["info"]) == ("vlan_vid" in packet)
         assert shown["stage"] == (str(packet["eth_dst"] >> 42) if shown["route"] else "")
         assert (shown["gateway"] == "1") == (packet["eth_dst"] == number(GATEWAY_MAC))
     way = [(node, shown["owes"]) for (node, _), shown in zip(network.crossed[-6:], seen[-6:], strict=True)]

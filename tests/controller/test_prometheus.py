@@ -38,10 +38,13 @@ CUT = Outage(frozenset({("a", "d"), ("d", "a")}), frozenset())
 SENDER = {"host": "h-a", "sent": 40, "answers": 39, "errors": 1, "late_p99_s": 1e-4}
 SERVER = {"received": 9, "overflow": 2, "queue": 3, "wait_s": 0.01, "late_p99_s": 1e-3, "socket_drops": 0}
 USER = {"host": "h-a", "asked": 90, "accepted": 0.4, "value": 2.0, "announcements": 7, "malformed": 1}
+AGENT = {"messages": 8, "errors": 1, "heard": 30, "lost": 2, "malformed": 0, "unanswered": 1, "price_age_s": 3.5}
 PROGRAMS = (
     ("sender", "s-a", SENDER),
     ("user", "s", USER),
     ("server", "east", {**SERVER, "classes": [{"wait_s": 0.02}, {"wait_s": None}]}),
+    ("agent", "s-a", {**AGENT, "kind": "sources", "host": "h-a"}),
+    ("agent", "east", {"messages": 8, "errors": 0, "kind": "servers", "host": "east"}),
 )
 """What programs in the hosts say; of the second class nobody was served."""
 
@@ -154,6 +157,7 @@ def bound(metric: Declared) -> int:
         "node": len(SQUARE.nodes),
         "host": len(small.plant(SQUARE).hosts),
         "user": 1,
+        "agent": len(SQUARE.sessions),
     }  # a square has two ways to each server
     return int(np.prod([(things | routes)[label] for label in metric.labels]))
 

@@ -1,4 +1,4 @@
-"""Runs of a group, a market and classes on real packets: scraped by a real Prometheus, recorded, and decided again."""
+"""A group, a market, classes and agents on real packets: scraped by a real Prometheus, recorded, and decided again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from real_prometheus import Prometheus, needed, prometheus, queries
 pytestmark = [pytest.mark.emulated, pytest.mark.long, needed]
 
 ROOT = Path(__file__).parents[2]
-RUNS = {"butterfly-group": "gdcnc", "us-5": "market", "two-servers": "priority"}
+RUNS = {"butterfly-group": "gdcnc", "us-5": "market", "two-servers": "priority", "abilene": "agents"}
 UP_S, ASKED_S = 600.0, 60.0
 """Longest wait for another run to end and this one to come up; for answers of all that is asked."""
 

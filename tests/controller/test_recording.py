@@ -38,6 +38,7 @@ class Board:
         self.rng, self.seconds = np.random.default_rng(1), 0.1
         self.totals: dict[Key, int] = {}
         self.dead: frozenset[tuple[str, int]] = frozenset()
+        self.missing: list[str] = []
         self.failures: list[Exception] = []
         self.new: list[str] = []
         self.refuse = self.silent = self.deaf = False

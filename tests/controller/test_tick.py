@@ -36,6 +36,7 @@ class FakeBoard:
         self.sent: list[Delta] = []
         self.failures: list[Exception] = []
         self.dead: frozenset[tuple[str, int]] = frozenset()
+        self.missing: list[str] = []
 
     def wait_for_all(self, timeout: float) -> None:
         """They are all here."""
@@ -52,12 +53,14 @@ class FakeBoard:
 
     def counts(self, timeout: float) -> tuple[dict[Key, Count], list[str]]:
         """No counters."""
-        return {}, []
+        return {}, [f"switch {name}: not connected" for name in self.missing]
 
     def install(self, delta: Delta, timeout: float) -> None:
         """Take it, or refuse it."""
         if self.refuse:
             raise self.refuse
+        if lacking := {change.switch for change in delta} & set(self.missing):
+            raise InstallError(f"switch {lacking} is not connected")
         self.sent.append(delta)
 
 
@@ -140,6 +143,30 @@ def test_the_gap_of_the_running_network_is_told_from_its_counters() -> None:
         ended = {k: Count(count.packets, count.octets, float(second)) for k, count in over.items()}
         state = tick.learn(fabric, state, ended, float(second))  # type: ignore[arg-type]
         assert tick.judge(fabric, state)[1]["running_gap"] is None, "nothing is offered any more"
+
+
+def test_a_node_that_failed_keeps_no_other_from_its_rules() -> None:
+    controller, board, record = make()
+    controller.start()
+    ports = controller.fabric.plant.switches
+    board.missing = ["c"]
+    controller.wanted = POLICIES["shortest-path"]
+    controller.tick()
+    board.dead = frozenset({("b", ports["b"].ports["c"]), ("c", ports["c"].ports["b"])})
+    controller.wanted = POLICIES["ecmp"]
+    controller.tick()
+    failed = "wardrop_ticks_failed_total"
+    assert f"{failed} 0.0" in controller.exporter.scrape()[1].decode(), "a silent switch keeps no rule from being sent"
+    assert lines(record)[-1]["error"] == "MeasurementError: switch c: not connected"
+    assert {route for route, _ in lines(record)[-1]["decided"]["from-b"]} == {"b>a@west"}
+    assert board.sent[-1]
+    assert "c" not in {change.switch for change in board.sent[-1]}
+    board.dead = frozenset()  # its cables work, and packets may come to it: rules that it may lack have to be there
+    controller.tick()
+    assert f"{failed} 1.0" in controller.exporter.scrape()[1].decode()
+    board.missing = []
+    controller.tick()
+    assert "c" in {change.switch for change in board.sent[-1]}
 
 
 def test_the_record_says_what_was_installed_and_only_when_it_changed() -> None:

@@ -45,6 +45,14 @@ def test_a_sender_and_a_server_are_read_until_they_are_old(tmp_path: Path) -> No
             each.close()
 
 
+def test_agents_say_of_what_they_are(tmp_path: Path) -> None:
+    files = {"sources-talk": "sources", "servers-b": "servers", "links-switches": "links", "sources-nobody": "sources"}
+    for file, kind in files.items():
+        (tmp_path / f"agent-{file}.json").write_text(json.dumps({"time": 99.0, "kind": kind, "messages": 4}))
+    found = {(fields["kind"], name): fields["host"] for _, name, fields in read(tmp_path, HOSTS, ["b"], 100.0)}
+    assert found == {("sources", "talk"): "h-a", ("servers", "b"): "b", ("links", "switches"): ""}
+
+
 def test_lateness_is_of_what_was_sent_since_it_was_told_last(tmp_path: Path) -> None:
     file = tmp_path / "sender-talk.json"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:

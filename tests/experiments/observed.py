@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from threading import Event, Thread
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ START = 1_700_000_000.0
 class MadeUpRun:
     """Its record lines, and what was changed of it; a failed cable carries nothing, and its routes are given up."""
 
-    def __init__(self) -> None:
-        self.feed = Feed(network(), "Abilene, made up")
+    def __init__(self, users: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.feed = Feed(network(), "Abilene, made up", users)
         self.policy = "shortest-path"
         self.failed: set[frozenset[str] | str] = set()
         self.rng = np.random.default_rng(1)
@@ -69,8 +70,10 @@ class MadeUpRun:
         self.feed.say(f"Demand: {session}")
 
     def set_value(self, user: str, factor: float) -> None:
-        """There are no users."""
-        raise WardropError(f"unknown user {user!r}, whose value was to be {factor:g} times as high")
+        """Tell it to those who observe."""
+        if user not in self.feed.users.values():
+            raise WardropError(f"unknown user {user!r}")
+        self.feed.valued(user, factor)
 
     def set_link(self, src: str, dst: str, works: bool) -> None:
         """Fail or heal a cable."""
@@ -118,9 +121,9 @@ def served(run: MadeUpRun, token: str | None = None) -> Iterator[str]:
 
     def attend() -> None:
         while not ended.wait(0.02):
-            before = (run.policy, run.failed, run.feed.demand)
+            before = (run.policy, run.failed, run.feed.demand, run.feed.worth)
             run.feed.inbox.carry_out(run)
-            if (run.policy, run.failed, run.feed.demand) != before:
+            if (run.policy, run.failed, run.feed.demand, run.feed.worth) != before:
                 run.tick()
 
     thread = Thread(target=attend)

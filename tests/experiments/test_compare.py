@@ -44,11 +44,14 @@ def test_a_difference_has_the_interval_of_two_independent_estimates(report: Any)
 
 
 def test_the_command_shows_and_writes_what_differs(report: Any, tmp_path: Path) -> None:
-    other = copy.deepcopy(report)
+    one, other = copy.deepcopy(report), copy.deepcopy(report)
     other["machine"]["versions"]["numpy"] = "<9>"
     other["runs"][1]["policy"] = "joint"
+    idle = one["runs"][0]["links"][0]
+    for link in (idle, other["runs"][0]["links"][0]):
+        link["load_bps"] = {"value": 0.0, "ci95": 0.0, "n": 75}
     files = [tmp_path / "a.json", tmp_path / "b.json"]
-    for file, data in zip(files, (report, other), strict=True):
+    for file, data in zip(files, (one, other), strict=True):
         file.write_text(json.dumps(data))
     page, to = tmp_path / "page.html", tmp_path / "compare.json"
     shown = CliRunner().invoke(app, ["compare", *map(str, files), "--out", str(page), "--json", str(to)])
@@ -56,10 +59,10 @@ def test_the_command_shows_and_writes_what_differs(report: Any, tmp_path: Path) 
     assert "version of numpy" in shown.output
     assert "joint: only one of the files has it" in shown.output
     assert "&lt;9&gt;" in page.read_text()
+    assert f"load of {idle['src']} → {idle['dst']}<" not in page.read_text(), "both say 0"
     assert page.read_text().count("<thead>") == 2, "circumstances, and the one run that both have"
-    assert re.search(
-        r"0 of \d+ differ beyond their interval. \d+ that neither file knows are left out", page.read_text()
-    )
+    untold = "are left out: neither file knows them, or both say 0"
+    assert re.search(rf"0 of \d+ differ beyond their interval. \d+ {untold}", page.read_text())
     found = json.loads(to.read_text())
     assert found["circumstances"][-1]["b"] == "<9>"
     assert {row["run"] for row in found["differences"]} == {report["runs"][0]["policy"]}

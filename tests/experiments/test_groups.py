@@ -96,6 +96,7 @@ def test_what_was_measured_fits_the_schema_and_stands_beside_what_was_decided() 
         measure=seconds,
         window=(0.0, seconds),
         records=[record],
+        history=[record | {"tick": 1}],
         seconds=[],
         agents=[],
         requests={"to-both": (sent, {"late": []})},

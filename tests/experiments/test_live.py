@@ -104,6 +104,8 @@ def test_classes_tell_their_waits() -> None:
     assert head.split()[-4:] == ["class", "1", "class", "2"]
     waits = line["classes"]["wait"][line["classes"]["machines"].index("left")]
     assert row.split()[-2:] == [f"{1e3 * wait:.3g}" for wait in waits]
+    row = next(row for row in text.split("\n") if "few.left.2" in row)
+    assert row.split()[-2] == f"{line['session_prices']['few.left.2']:.3g}", "what a request pays"
 
 
 def test_groups_tell_where_copies_are_made() -> None:

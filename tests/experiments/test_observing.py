@@ -21,7 +21,7 @@ import experiments.commands.watch  # noqa: F401  adds its command
 from experiments.commands.cli import app
 from experiments.observing.changes import Inbox
 from experiments.observing.client import Client
-from experiments.observing.events import Watcher
+from experiments.observing.events import CALM, Watcher
 from experiments.observing.feed import KEPT_S, Feed
 from experiments.observing.models import facts_of
 from experiments.observing.server import PageServer
@@ -120,12 +120,12 @@ class TestEvents:
         return {"links": states}
 
     def test_an_alarm_is_news_once_and_when_it_goes(self) -> None:
-        said = self.said(*(self.loaded(value) for value in (0.92, 0.88, 0.91, 0.5, 0.95)))
+        said = self.said(*(self.loaded(value) for value in (0.92, 0.88, 0.91, 0.5, 0.95, *([0.5] * CALM), 0.95)))
         comes, goes = (
             "Link Seattle→Sunnyvale is near its capacity",
             "Link Seattle→Sunnyvale is no longer near its capacity",
         )
-        assert said == [[comes], [], [], [goes], [comes]]
+        assert said == [[comes], *([[]] * (3 + CALM)), [goes], [comes]]
 
     def test_policies_errors_and_moves_are_told(self) -> None:
         half = {
@@ -215,6 +215,17 @@ class TestReading:
         priced = sum(problem.weight[r] * row[r] * used for r, used in zip(index, amount, strict=True))
         back = facts.answers * prices["Sunnyvale", "Seattle"]
         assert prices["Seattle", "Sunnyvale"] + back + facts.work["west"] * 0.1 == pytest.approx(priced)
+
+    def test_an_option_says_whose_it_is(self) -> None:
+        made = MadeUpRun(users={"web-Denver": "web"})
+        made.feed.inbox.open()
+        made.tick()
+        with served(made) as url:
+            users = {session["name"]: session["user"] for session in get(f"{url}api/network")["sessions"]}
+            code, _ = put(f"{url}api/users/web/value", {"factor": 2.0})
+        assert users == {session.name: "" for session in network().sessions} | {"web-Denver": "web"}
+        assert code == 200
+        assert made.feed.worth == {"web": 2.0}
 
     def test_nodes_without_coordinates_have_a_place(self) -> None:
         net = network(places=False)

@@ -122,6 +122,26 @@ def test_policy_and_demand(page: Page, run: MadeUpRun) -> None:
     assert run.feed.demand == {"web-Denver": 2.0}
 
 
+def test_an_option_has_no_demand_to_set_but_its_user_a_worth(chromium: Browser) -> None:
+    run = MadeUpRun(users={"web-Denver": "web"})
+    run.feed.inbox.open()
+    run.tick(2)
+    with served(run) as url:
+        page = browser.opened(chromium, url)
+        page.click("#sessions [data-session='web-Denver']")
+        expect(page.locator("#detail .controls")).to_contain_text("is for web to decide")
+        slider = page.get_by_label("Worth")
+        expect(slider).to_have_value("1")
+        slider.fill("2.5")
+        expect(page.locator("#detail output")).to_have_text("2.5 × the first")
+        expect(page.locator("#tick")).to_contain_text("tick 2,")
+        assert (run.feed.worth, run.feed.demand) == ({"web": 2.5}, {})
+        page.click("#sessions [data-session='web-Houston']")
+        expect(page.locator("#detail .controls label")).to_contain_text("Demand")
+        assert not page.wrong
+        page.close()
+
+
 def test_a_backpressures_weight_is_changed(page: Page, run: MadeUpRun) -> None:
     expect(page.locator("#weight")).to_be_hidden()
     page.select_option("#policy", "gdcnc")
@@ -180,6 +200,8 @@ def test_the_colours_tell_price_or_utilization(page: Page) -> None:
     expect(page.locator("#legend")).to_contain_text("ms")
     browser.drawn(page)
     assert page.locator("#map .line").evaluate_all(colours) != before
+    fills = page.evaluate("import('./words.js').then(({ filled }) => [...Array(18).keys()].map(filled))")
+    assert len(set(fills)) == 18, "servers whose hues come again are striped"
 
 
 def test_prices_of_minutes_leave_colours_for_what_comes_after(page: Page) -> None:

@@ -52,6 +52,7 @@ def test_all_wrong_options_of_a_run_at_once(
     assert [each for each in expected if each not in found] == []
     found = said(f"run tandom --policy joit --laws old {wrong}", monkeypatch, capsys)
     assert [each for each in (*expected[:3], *expected[5:]) if each not in found] == []
+    assert "--metrics 0.0.0.0:1: others could" in said("run tandom --metrics 0.0.0.0:1", monkeypatch, capsys)
     found = said(f"faults tandom --only strom --duration 1 {wrong}", monkeypatch, capsys)
     assert [each for each in (expected[0], "--only strom", "--duration 1", *expected[5:]) if each not in found] == []
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,35 @@ def test_packets_of_a_session_take_the_routes_of_the_table(up: Campaign) -> None
         labels = {label for label, route in rows if route == way.removeprefix("h-Denver > ")}
         assert any(f"label {label}" in told for label in labels)
     assert min(counted) > 0
+
+
+def ticks(up: Campaign, last: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """The controller's ticks from now on, to the first that is the last."""
+    found: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 60
+    while not any(map(last, found)):
+        assert time.monotonic() < deadline, [(r["stranded"], r["error"], r["rules_changed"]) for r in found[-3:]]
+        time.sleep(0.1)
+        found += [record for record in up.controller.new_records() if "tick" in record]
+    return found
+
+
+def test_a_failed_node_keeps_no_other_from_its_rules(up: Campaign) -> None:
+    up.controller.new_records()
+    up.emulation.fail_node("Houston")
+
+    def moved(record: dict[str, Any]) -> bool:
+        others = [split for session, split in record["decided"].items() if session != "houston"]
+        around = not any("Houston" in route for split in others for route, _ in split)
+        return "houston" in record["stranded"] and around and record["rules_changed"] > 0
+
+    try:
+        ticks(up, moved)
+        assert up.net.ping([up.net.get(name) for name in ("h-Seattle", "h-Atlanta", "west")], timeout="2") == 0
+    finally:
+        up.emulation.heal_node("Houston")
+    ticks(up, lambda record: not record["stranded"] and record["error"] is None)
+    assert up.net.ping([up.net.get(name) for name in ("h-Houston", "h-NewYork")], timeout="2") == 0
 
 
 def test_traces_of_nobody_are_refused(up: Campaign) -> None:

@@ -187,6 +187,21 @@ def test_a_dear_server_leaves_colours_of_price_for_the_links() -> None:
     assert price_steps([{"links": [], "servers": []}])[-1] == 1.0
 
 
+def test_prices_of_minutes_and_links_without_load_are_told_and_drawn(made: dict[str, Any]) -> None:
+    odd = small(made)
+    run = odd["runs"][0]
+    run["servers"][0]["price"] = 340.0
+    run["ticks"]["server_prices"][-1][0] = 340.0
+    for link in run["links"]:
+        link |= {"load_bps": {"value": 0.0, "ci95": 0.0, "n": 75}, "predicted_load_bps": 0.0}
+    shown = html(odd)
+    assert shown.count(">price, s</text>") == 2
+    assert " at 340 s</text>" in shown
+    assert "No link carries anything." in shown
+    borders = price_steps(odd["runs"])
+    assert borders[-1] / borders[0] <= 1e5 * (1 + 1e-9)
+
+
 def test_names_are_text_and_never_markup(made: dict[str, Any]) -> None:
     evil = json.loads(json.dumps(small(made)).replace("web-Seattle", "<script>alert(1)</script>"))
     evil["command"] = "wardrop '<b>'"

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,17 @@ def test_loads_are_those_of_the_routes(result: dict[str, Any]) -> None:
         for link in run["links"]:
             if link["predicted_load_bps"] > 0.1 * link["capacity_bps"]:
                 assert link["load_bps"]["value"] == pytest.approx(link["predicted_load_bps"], rel=tolerance)
+
+
+def test_without_a_tick_in_the_time_measured_the_decision_before_it_counts(result: dict[str, Any]) -> None:
+    seen = result["accounts"][1]
+    start, _ = seen.log.window
+    before, ticks = ([row for row in rows if row["time"] < start] for rows in (seen.log.history, seen.log.records))
+    still = Account(seen.network, seen.plant, replace(seen.log, history=tuple(before), records=tuple(ticks)))
+    assert still.decided.keys() == {session.name for session in seen.network.sessions}
+    told = report([still], "abilene", 3, "test", {"framework": "os-ken", "versions": {}})["runs"][0]
+    assert told["sessions"]
+    assert verdicts(still)
 
 
 def test_priced_servers_share_the_work(result: dict[str, Any]) -> None:

@@ -269,11 +269,12 @@ def test_an_optimum_as_witness_tells_the_true_gap() -> None:
     assert certify(net, best.allocation, witness=best.allocation).gap <= 1e-8
 
 
+@pytest.mark.parametrize("limit", ["MANY", "LARGE"])
 @pytest.mark.parametrize("rho", [0.4, 0.9])
-def test_many_sessions_have_the_same_optimum(rho: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_sessions_and_links_have_the_same_optimum(rho: float, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net = abilene(rho)
     few = optimum(net)
-    monkeypatch.setattr("pricing.joint.optimum.MANY", 1)
+    monkeypatch.setattr(f"pricing.joint.optimum.{limit}", 1)
     many = optimum(net)
     assert many.certificate.primal == pytest.approx(few.certificate.primal, rel=1e-7)
     assert many.certificate.gap < 1e-7

@@ -225,6 +225,7 @@ class TestServer:
                 client.send(HEADER.pack(9, 0, 0, before))
                 answers = [client.recv(2048) for _ in range(5)]
             start.stop([program])
+            start.stop([start.Program("hasty", "topologies.hosts.server", config, tmp_path, shell.pid)])  # says nothing
             shell.terminate()
             shell.wait()
             assert shell.stdin is not None

@@ -36,6 +36,7 @@ class Diamond(Topo):
         for number, switch in enumerate((s1, s1, s4, s4), 1):
             self.addLink(self.addHost(f"h{number}"), switch)
 topos = {"diamond4": Diamond}
+open("/tmp/before-the-start", "w").write("prices")
 open("/tmp/at-the-prompt", "w").write('''
 trace h1 h3
 fail s1 s2
@@ -132,7 +133,7 @@ def test_the_bypass_of_a_failed_link_shows_in_a_trace() -> None:
 def own() -> str:
     """Our controller with a topology of somebody's, two routes between its sides, and a script at the prompt."""
     options = ["--topo", "diamond4", "--controller", "priced,policy=ecmp"]
-    script = ["--test", "pingall+iperf", "--post", "/tmp/at-the-prompt"]
+    script = ["--pre", "/tmp/before-the-start", "--test", "pingall+iperf", "--post", "/tmp/at-the-prompt"]
     with Testbed() as testbed:
         said = mn_alone.mn(testbed, *options, *script, custom=DIAMOND)
         assert testbed.run("ovs-vsctl", "list-br") == ""
@@ -161,6 +162,9 @@ class TestTheirTopology:
         )
         assert "s1-eth1" not in broken
         assert "found no address of 'nowhere'; accepted: h1, h2, h3, h4" in own
+
+    def test_a_script_that_comes_before_the_start_is_told_so(self, own: str) -> None:
+        assert own.count("Wardrop's controller does not run here (yet)") == 1
 
     def test_the_controller_tells_prices_splits_routes_and_gap(self, own: str) -> None:
         assert re.search(r"^s1->s3 +\d+\.\d{3} +\d\.\d{3} +\d+\.\d{3}$", own, re.M)

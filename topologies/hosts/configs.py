@@ -225,7 +225,7 @@ def _asked(addresses: list[str]) -> Config:
 def announcing(network: Network, plant: Plant, folder: Path, exports: Path) -> dict[str, Config]:
     """Configuration of `topologies.hosts.price` by host: an agent beside each server that is asked.
 
-    `exports` is where the servers tell of themselves.
+    `exports` is where servers and agents tell of themselves.
     """
     return {
         server.name: {
@@ -233,6 +233,7 @@ def announcing(network: Network, plant: Plant, folder: Path, exports: Path) -> d
             "server": server.name,
             "address": plant.hosts[server.name].ip,
             "load": str(exports / f"load-{server.name}.json"),
+            "told": str(exports / f"agent-servers-{server.name}.json"),
             "log": str(folder / f"price-{server.name}.json"),
         }
         for server in network.servers
@@ -240,7 +241,7 @@ def announcing(network: Network, plant: Plant, folder: Path, exports: Path) -> d
     }
 
 
-def switching(network: Network, plant: Plant, folder: Path, interfaces: Mapping[LinkKey, str]) -> Config:
+def switching(network: Network, plant: Plant, folder: Path, interfaces: Mapping[LinkKey, str], exports: Path) -> Config:
     """Configuration of `topologies.hosts.switches`: every switch that links leave."""
     links: dict[str, dict[int, str]] = {}
     for place, link in enumerate(network.links):
@@ -252,11 +253,12 @@ def switching(network: Network, plant: Plant, folder: Path, interfaces: Mapping[
         mac = f"02:08:00:00:{number >> 8:02x}:{number & 255:02x}"
         switches.append({"device": f"s{number}", "address": address, "mac": mac, "links": links[node]})
     network_file = str(folder.parent / "network.json")
-    return {"network": network_file, "switches": switches, "log": str(folder / "switches.json")}
+    told, log = str(exports / "agent-links-switches.json"), str(folder / "switches.json")
+    return {"network": network_file, "switches": switches, "told": told, "log": log}
 
 
 def answering(
-    network: Network, plant: Plant, folder: Path, seed: int, lost: float, late: float
+    network: Network, plant: Plant, folder: Path, seed: int, lost: float, late: float, exports: Path
 ) -> dict[str, tuple[str, Config]]:
     """Host and configuration of `topologies.hosts.source` by session; messages are `lost` and `late` on purpose."""
     return {
@@ -270,6 +272,7 @@ def answering(
                 "lost": lost,
                 "late": late,
                 "seed": seed,
+                "told": str(exports / f"agent-sources-{session.name}.json"),
                 "log": str(folder / f"source-{session.name}.json"),
             },
         )

@@ -2,8 +2,8 @@
 
 Each second the server (`topologies.hosts.server`) exports how many requests came; the agent turns what came in the last
 seconds into one price and says it to the agents' group. It hears nobody. The configuration holds `network` (path of
-network.json), `server` (its name), `address` (of the host), `load` (path of the server's export) and `log` (path of the
-JSON file of counts, written at the end, on SIGTERM).
+network.json), `server` (its name), `address` (of the host), `load` (path of the server's export), `told` (path of the
+JSON file of counts, replaced every second) and `log` (path of that file's last, written at the end, on SIGTERM).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def main(config: Path) -> int:
         last, came = said["time"], came + said["requests"] * work
         if message := agent.announce(float(last), np.array([came])):
             mouth.say(message)
+        save_summary(Path(values["told"]), {"time": last, "kind": "servers", **mouth.counts})
     save_summary(Path(values["log"]), {"agent": values["server"], "kind": "servers", **mouth.counts})
     return 0
 

@@ -4,8 +4,9 @@ Each second it asks its own ingress what it carries, tells the other sources wha
 the ingress for the split that its prices make best (`pricing.joint.agents`). In between it hears prices and tellings.
 
 The configuration holds `network` (path of network.json), `session` (its name), `address` (of the host), `ingress` (path
-of the ingress's socket), `lost` and `late` (what is done to every message that it hears, at random), `seed`, and `log`
-(path of the JSON file of counts, written at the end, on SIGTERM).
+of the ingress's socket), `lost` and `late` (what is done to every message that it hears, at random), `seed`, `told`
+(path of the JSON file of counts and of how old its prices are, replaced every second) and `log` (path of the JSON file
+of counts, written at the end, on SIGTERM).
 """
 
 from __future__ import annotations
@@ -85,6 +86,10 @@ def main(config: Path) -> int:
     ear = Ear(listener(values["address"]), len(problem.capacity), values["lost"], values["late"], seed)
     mouth = Mouth(speaker(values["address"]))
     agent.nearest  # noqa: B018  found before it is asked for
+
+    def counts() -> dict[str, str | int]:
+        return {"agent": session.name, "kind": "sources", **mouth.counts, **ear.counts, **asking.counts}
+
     ending = told_to_end()
     print("ready", flush=True)
     due, before = time.time() + PERIOD_S * (agent.origin % 8) / 8, 0.0
@@ -97,6 +102,8 @@ def main(config: Path) -> int:
         if time.time() < due:
             continue
         due = max(due + PERIOD_S, time.time())
+        now = time.time()
+        save_summary(Path(values["told"]), {"time": now, "price_age_s": agent.age(now), **counts()})
         reply = asking.ask({"session": session.name})
         if reply is None:
             continue
@@ -107,8 +114,7 @@ def main(config: Path) -> int:
         if len(problem.network.sessions) > 1:
             mouth.say(agent.tell(since))
         asking.ask({"session": session.name, "split": split_of(agent.answer(now), session.source)})
-    counts = {**mouth.counts, **ear.counts, **asking.counts}
-    save_summary(Path(values["log"]), {"agent": session.name, "kind": "sources", **counts})
+    save_summary(Path(values["log"]), counts())
     return 0
 
 

@@ -17,6 +17,9 @@ from pricing.errors import EmulationError
 ROOT = Path(__file__).resolve().parents[2]
 """Where `python -m topologies` finds its packages."""
 
+READY_TIMEOUT_S = 60.0
+"""Longest wait for a program to be ready (ours): where a processor is emulated, Python alone takes many seconds."""
+
 
 class Program:
     """A running `python -m MODULE CONFIG`.
@@ -36,7 +39,7 @@ class Program:
     """
 
     def __init__(self, name: str, module: str, config: Mapping[str, Any], directory: Path, host: int) -> None:
-        self.name = name
+        self.name, self.ready = name, False
         self.complaints = directory / f"{name}.err"
         path = directory / f"{name}.json"
         path.write_text(json.dumps(config))
@@ -51,7 +54,7 @@ class Program:
                 start_new_session=True,  # Ctrl-C is for the run, which stops its programs in order
             )
 
-    def wait_ready(self, timeout: float = 20.0) -> None:
+    def wait_ready(self, timeout: float = READY_TIMEOUT_S) -> None:
         """Wait until its sockets are open and all that can be done beforehand is done.
 
         Raises
@@ -65,6 +68,7 @@ class Program:
         if not self.process.stdout.readline():
             self.wait(timeout)
             raise EmulationError(f"{self.name}: ended before it was ready")
+        self.ready = True
 
     def tell(self, line: str) -> None:
         """Write a line to its standard input."""
@@ -116,7 +120,7 @@ def stop(programs: Sequence[Program], timeout: float = 10.0) -> None:
     Raises
     ------
     EmulationError
-        When some ended badly or do not end; those are killed.
+        When some that had been ready ended badly or do not end; those are killed. Others had nothing to write.
     """
     for program in programs:
         if program.process.poll() is None:
@@ -126,7 +130,7 @@ def stop(programs: Sequence[Program], timeout: float = 10.0) -> None:
         try:
             program.wait(timeout)
         except EmulationError as error:
-            problems.append(str(error))
+            problems += [str(error)] if program.ready else []
         program.kill()
     if problems:
         raise EmulationError("\n".join(problems))

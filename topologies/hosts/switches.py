@@ -5,7 +5,8 @@ whether they have carrier, and says the prices of these links into the switch's 
 switches and hears nobody.
 
 The configuration holds `network` (path of network.json), `switches` (for each a `device`, its own port, an `address`
-and `mac` to speak from, and `links`, the interface by the resource's index) and `log`, as `topologies.hosts.price`.
+and `mac` to speak from, and `links`, the interface by the resource's index), `told` and `log`, as
+`topologies.hosts.price`.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def main(config: Path) -> int:
         sent, now = sent_bits(), time.time()
         for agent in agents:
             agent.announce(now, sent)
+        save_summary(Path(values["told"]), {"time": now, "kind": "links", **counts})
     save_summary(Path(values["log"]), {"agent": "switches", "kind": "links", **counts})
     return 0
 

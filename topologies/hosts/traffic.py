@@ -40,7 +40,7 @@ def drive(network: Network, plant: Plant, folder: Path, pids: Mapping[str, int],
     senders = {name: start("sender", host, name, config) for name, (host, config) in asked.items()}
     try:
         for program in (*servers.values(), *senders.values()):
-            program.wait_ready(END_TIMEOUT_S)
+            program.wait_ready()
         begin = time.time() + START_DELAY_S
         for sender in senders.values():
             sender.tell(repr(begin))

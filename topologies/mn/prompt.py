@@ -19,13 +19,16 @@ READY_S = 30.0
 
 
 def board(net: Any) -> Board:
-    """What the prompt of a network of Mininet's sees and does; the same one each time, because faults last."""
+    """What the prompt of a network of Mininet's sees and does; once it is started the same each time: faults last."""
     if not hasattr(net, "board"):
         found = survey()
         controller = next((each for each in net.controllers if isinstance(each, Priced)), None)
         pids = {name: host.pid for name, host in found.hosts.items()}
         directory = controller.directory if controller else None
-        net.board = Board(Faults(found.wiring, run), found.addresses, pids, directory)
+        seen = Board(Faults(found.wiring, run), found.addresses, pids, directory)
+        if controller and directory is None:  # what `--pre` runs comes before the start
+            return seen
+        net.board = seen
     known: Board = net.board
     return known
 
@@ -34,7 +37,7 @@ def wait_ready(net: Any) -> None:
     """Wait until the controller `priced`, where there is one, has installed its first rules."""
     deadline = time.monotonic() + READY_S
     for controller in net.controllers:
-        if isinstance(controller, Priced) and not controller.ready:
+        if isinstance(controller, Priced) and controller.directory and not controller.ready:
             info("*** Waiting for the first rules\n")
             while not controller.ready and time.monotonic() < deadline:
                 time.sleep(0.2)

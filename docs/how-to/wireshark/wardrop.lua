@@ -83,7 +83,10 @@ function wardrop.dissector(_, packet, root)
     local session = request(tree)
     if labelled then
         label(tree, range, session and members(session) or {}, packet.cols.info)
-        if tag then tree:add(shown.bypass, tag.range, tag.value) end
+        if tag then
+            tree:add(shown.bypass, tag.range, tag.value)
+            packet.cols.info:append(" [around link " .. tag.value .. "]")
+        end
     elseif address == GATEWAY then
         tree:add(shown.gateway, range, true)
     end

@@ -251,7 +251,11 @@ store.addEventListener("network", () => {
   document.title = `${network.name} – Wardrop`;
   byId("policy").replaceChildren(...network.policies.map(({ name, summary }) => Object.assign(new Option(name, name), { title: summary })));
   map = new NetworkMap(byId("map"), store, pick);
-  panels = new Panels(store, { pick, pickListed, redraw, works, demand: (session, factor) => change(`api/sessions/${part(session)}/demand`, { factor }) });
+  panels = new Panels(store, {
+    pick, pickListed, redraw, works,
+    demand: (session, factor) => change(`api/sessions/${part(session)}/demand`, { factor }),
+    value: (user, factor) => change(`api/users/${part(user)}/value`, { factor }),
+  });
   charts = new Charts(store, goTo);
   comparison = new Comparison(store, pick, redraw);
 });

@@ -3,7 +3,7 @@
 import { select } from "./vendor/d3.js";
 import { busiest, classesAt, location, PARTS, perMillion, quoted } from "./economy.js";
 import { bar, chip, classTable, duplications, element, fill, resource, say, stacked, table } from "./pieces.js";
-import { clock, hue, mbit, ms, route, share } from "./words.js";
+import { clock, filled, mbit, ms, route, share } from "./words.js";
 
 const SHOWN = 24; // links in the list
 const KINDS = [["link", "links"], ["answers", "answers on the way back"], ["server", "server"]]; // parts of a route's price
@@ -69,8 +69,9 @@ export class Panels {
     const make = () => [element("span", "swatch"), element("span", "what"), bar(), element("span", "number"), element("span", "number")];
     this.rows("servers", items, "server", selected, make, ([swatch, what, meter, used, price], { server, index, state }) => {
       const failed = tick.down.servers.includes(server.name);
-      swatch.style.background = hue(index);
+      swatch.style.background = filled(index);
       say(what, `${server.name} at ${server.node}`);
+      what.title = what.textContent; // there is not room for every name
       fill(meter, state.utilization);
       say(used, failed ? "failed" : state.utilization.toFixed(2));
       say(price, ms(state.price));
@@ -89,7 +90,7 @@ export class Panels {
         .selectAll("i")
         .data(shares)
         .join("i")
-        .style("background", (each) => each.hue)
+        .style("background", (each) => each.fill)
         .style("width", (each) => `${100 * each.weight}%`);
     });
   }
@@ -101,7 +102,7 @@ export class Panels {
       const { server } = route(text);
       const key = server ?? text;
       const index = server == null ? place : this.store.serverIndex.get(server);
-      found.set(key, { name: key, hue: hue(index), index, weight: weight + (found.get(key)?.weight ?? 0) });
+      found.set(key, { name: key, fill: filled(index), index, weight: weight + (found.get(key)?.weight ?? 0) });
     });
     return [...found.values()].sort((one, other) => one.index - other.index);
   }
@@ -172,7 +173,7 @@ export class Panels {
     }
     if (!same(this.subject, selected)) {
       this.subject = selected;
-      this.detail.replaceChildren(element("div", "facts-of"), this.controls(selected));
+      this.detail.replaceChildren(element("div", "facts-of"), this.controls(tick, selected));
     }
     const facts = this.detail.firstChild;
     facts.replaceChildren(...this[`${selected.kind}Facts`](tick, selected.key));
@@ -182,11 +183,12 @@ export class Panels {
       button.textContent = works ? `Fail ${this.noun(selected)}` : `Heal ${this.noun(selected)}`;
       button.onclick = () => this.actions.works(selected, !works);
     }
-    const factor = tick.demand[selected.key] ?? 1;
     const slider = this.detail.querySelector("input[type=range]");
-    if (slider && !slider.matches(":active, :focus")) slider.value = factor;
-    const said = this.detail.querySelector("output");
-    if (said && !slider.matches(":active")) said.textContent = `${factor.toFixed(1)} × ${mbit(this.store.session.get(selected.key).rate)}`;
+    if (slider) {
+      const { factor, words } = this.lever(tick, selected.key);
+      if (!slider.matches(":active, :focus")) slider.value = factor;
+      if (!slider.matches(":active")) this.detail.querySelector("output").textContent = words(factor);
+    }
     for (const each of this.detail.querySelectorAll(".controls button, .controls input")) each.disabled = !tick.changes;
     this.detail.querySelector(".refused").hidden = tick.changes;
   }
@@ -200,17 +202,26 @@ export class Panels {
     return !(kind === "server" ? tick.down.servers : tick.down.nodes).includes(key);
   }
 
+  // What a session's slider moves: its demand; where its user decides on that, what the user's requests are worth.
+  lever(tick, key) {
+    const { user, rate } = this.store.session.get(key);
+    const times = (factor, of) => `${factor.toFixed(1)} × ${of}`;
+    if (user) return { factor: tick.worth[user] ?? 1, words: (factor) => times(factor, "the first"), set: (factor) => this.actions.value(user, factor) };
+    return { factor: tick.demand[key] ?? 1, words: (factor) => times(factor, mbit(rate)), set: (factor) => this.actions.demand(key, factor) };
+  }
+
   // What can be changed of a selection; made once for it, so that a slider is not pulled from under a finger.
-  controls(selected) {
+  controls(tick, selected) {
     const box = element("div", "controls");
     if (selected.kind === "session") {
-      const label = element("label", "", "Demand ");
-      const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 3, step: 0.1 });
+      const { user } = this.store.session.get(selected.key), { words, set } = this.lever(tick, selected.key);
+      const label = element("label", "", user ? "Worth " : "Demand ");
+      const slider = Object.assign(document.createElement("input"), { type: "range", min: user ? 0.1 : 0, max: 3, step: 0.1 });
       const said = element("output");
-      const { rate } = this.store.session.get(selected.key);
-      slider.addEventListener("input", () => (said.textContent = `${(+slider.value).toFixed(1)} × ${mbit(rate)}`));
-      slider.addEventListener("change", () => this.actions.demand(selected.key, +slider.value));
+      slider.addEventListener("input", () => (said.textContent = words(+slider.value)));
+      slider.addEventListener("change", () => set(+slider.value));
       label.append(slider, said);
+      if (user) box.append(element("p", "soft", `What this option sends is for ${user} to decide, by the prices. What can be set is what requests of ${user} are worth.`));
       box.append(label);
     } else {
       const button = element("button", "fails");

@@ -7,7 +7,7 @@ export class Store extends EventTarget {
     super();
     this.network = null;
     this.ticks = [];
-    this.connected = false;
+    this.connected = true; // until it is found otherwise
   }
 
   async start() {

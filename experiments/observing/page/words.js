@@ -53,3 +53,10 @@ export const judged = (tick) => (tick.market ? [tick.market.gap, "cost above the
 
 export const HUES = 6;
 export const hue = (index) => `var(--hue${index % HUES})`;
+
+// What a surface is filled with: from the seventh on the hues come again, striped, from the thirteenth on the other way.
+const STRIPES = [null, 45, 135];
+export const filled = (index) => {
+  const angle = STRIPES[Math.floor(index / HUES) % STRIPES.length];
+  return angle == null ? hue(index) : `repeating-linear-gradient(${angle}deg, var(--paper) 0 1.5px, ${hue(index)} 0 5px)`;
+};
