@@ -121,7 +121,7 @@ class Board:
         if destination not in self.addresses:
             raise EmulationError(f"found no address of {destination!r}; accepted: {', '.join(sorted(self.addresses))}")
         wiring, run = self.faults.wiring, self.faults.run
-        ways = trace.trace(wiring, run, self.pids[source], self.addresses[destination])
+        ways = trace.trace(wiring, run, self.pids[source], self.addresses[destination], self.pids.values())
         return trace.told(wiring, source, ways)
 
     def _file(self, name: str) -> Path:

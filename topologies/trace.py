@@ -2,9 +2,10 @@
 
 A probe is a UDP packet from one host to an address, with a mark in its payload; probes of many source ports are many
 flows, which a split sends by different routes. A packet socket in the switches' namespace sees each frame that leaves a
-switch, with the label it carries there. The flows are sent a second time to see the rules' own
-counters rise, hop by hop; packets of others on the same route count there too. On the bypass of a failed link frames
-carry a VLAN tag and are not seen, which `...` stands for; they are again where the bypass ends.
+switch, with the label it carries there. The flows are sent a second time to see the rules' own counters rise, hop by
+hop; packets of others on the same route count there too. Probes that arrive are answered where nobody else does it:
+servers that are asked and say nothing would count as failed. On the bypass of a failed link frames carry a VLAN tag and
+are not seen, which `...` stands for; they are again where the bypass ends.
 
 Python's own library and Open vSwitch's tools are all that it needs.
 """
@@ -15,11 +16,12 @@ import contextlib
 import ctypes
 import re
 import secrets
+import selectors
 import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +92,7 @@ def label_text(number: int) -> str:
     return f"{PREFIX}:{number >> 8:02x}:{number & 0xFF:02x}"
 
 
-def trace(wiring: Wiring, run: Callable[..., str], host: int, address: str) -> list[Way]:
+def trace(wiring: Wiring, run: Callable[..., str], host: int, address: str, hosts: Iterable[int]) -> list[Way]:
     """Send probes and tell their ways, the most used first.
 
     Parameters
@@ -103,18 +105,21 @@ def trace(wiring: Wiring, run: Callable[..., str], host: int, address: str) -> l
         Process id in the sender's namespace.
     address : str
         IP address that probes are sent to.
+    hosts : iterable of int
+        Process ids in the namespaces of all hosts; those that have the address answer.
 
     Raises
     ------
     EmulationError
         When the host has no way to the address at all.
     """
-    seen = _send(wiring, host, address)
-    shares = Counter(seen.values())
-    rules = {hops: _rules(wiring, hops, address) for hops in shares}
-    wanted = sorted({rule for found in rules.values() for rule in found})
-    before = {rule: _count(run, rule) for rule in wanted}
-    _send(wiring, host, address)
+    with _answering(hosts, address) as answerers:
+        seen = _send(wiring, host, address, answerers)
+        shares = Counter(seen.values())
+        rules = {hops: _rules(wiring, hops, address) for hops in shares}
+        wanted = sorted({rule for found in rules.values() for rule in found})
+        before = {rule: _count(run, rule) for rule in wanted}
+        _send(wiring, host, address, answerers)
     due = {rule: sum(n for hops, n in shares.items() if rule in rules[hops]) for rule in wanted}
     deadline = time.monotonic() + COUNT_WAIT_S
     rose: dict[tuple[str, str], int | None] = {}
@@ -150,31 +155,51 @@ def told(wiring: Wiring, source: str, ways: list[Way]) -> str:
     return "\n".join(lines)
 
 
-def _send(wiring: Wiring, host: int, address: str) -> dict[int, tuple[Hop, ...]]:
-    """Send a probe of each flow; the hops of each."""
+def _send(wiring: Wiring, host: int, address: str, answerers: Sequence[socket.socket]) -> dict[int, tuple[Hop, ...]]:
+    """Send a probe of each flow, and answer those that arrive; the hops of each."""
     mark = secrets.token_bytes(8)
     ours = {end.interface for end in wiring.ends}
     seen: dict[int, list[Hop]] = {flow: [] for flow in range(FLOWS)}
-    with _capture() as capture:
+    with _capture() as capture, selectors.DefaultSelector() as selector, contextlib.ExitStack() as probes:
+        for receiver in (capture, *answerers):
+            selector.register(receiver, selectors.EVENT_READ, receiver)
         with inside(Path(f"/proc/{host}/ns/net")):
             try:
                 for flow in range(FLOWS):
-                    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                        probe.bind(("", FIRST_SOURCE + flow))
-                        probe.sendto(mark + struct.pack("!H", flow), (address, PORT))
+                    probe = probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    probe.bind(("", FIRST_SOURCE + flow))
+                    probe.sendto(mark + struct.pack("!H", flow), (address, PORT))
                     time.sleep(PACE_S)
             except OSError as error:
                 raise EmulationError(f"no probe leaves the host: {error.strerror}; try `ping` there") from error
         deadline = time.monotonic() + WAIT_S
         while (left := deadline - time.monotonic()) > 0:
-            capture.settimeout(left)
-            with contextlib.suppress(TimeoutError):
-                frame, (interface, _, kind, *_) = capture.recvfrom(2048)
-                payload = frame[42:52]
-                if kind == OUTGOING and interface in ours and payload[:8] == mark:
-                    (flow,) = struct.unpack("!H", payload[8:])
-                    seen[flow].append(Hop(interface, frame[:6].hex(":")))
+            for key, _ in selector.select(left):
+                frame, sender = key.data.recvfrom(2048)
+                if key.data is not capture:
+                    with contextlib.suppress(OSError):  # a host that just lost its way says nothing
+                        key.data.sendto(frame, sender)
+                elif sender[2] == OUTGOING and sender[0] in ours and frame[42:50] == mark:
+                    (flow,) = struct.unpack("!H", frame[50:52])
+                    seen[flow].append(Hop(sender[0], frame[:6].hex(":")))
     return {flow: tuple(hops) for flow, hops in seen.items()}
+
+
+@contextlib.contextmanager
+def _answering(hosts: Iterable[int], address: str) -> Iterator[list[socket.socket]]:
+    """A socket for the probes that arrive at each host with this address."""
+    with contextlib.ExitStack() as sockets:
+        found = []
+        for host in hosts:
+            with inside(Path(f"/proc/{host}/ns/net")):
+                answerer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                answerer.bind((address, PORT))
+            except OSError:  # not its address, or somebody answers there already
+                answerer.close()
+            else:
+                found.append(sockets.enter_context(answerer))
+        yield found
 
 
 @contextlib.contextmanager

@@ -74,13 +74,14 @@ class Ground:
     def coming(self, more: float = 0.0) -> Iterator[Line]:
         """Ticks from now on, as they come, until the patience and so much more, s, is over."""
         self.look()
-        seen, deadline = len(self.lines), time.monotonic() + self.patience + more
-        while time.monotonic() < deadline:
+        seen, deadline, late = len(self.lines), time.monotonic() + self.patience + more, False
+        while not late:
+            time.sleep(0.02)
+            late = time.monotonic() >= deadline  # what came until now was in time
+            self.look()
             while seen < len(self.lines):
                 seen += 1
                 yield self.lines[seen - 1]
-            time.sleep(0.02)
-            self.look()
 
     def until(self, wanted: Callable[[Line], bool]) -> tuple[int | None, list[Line]]:
         """How many ticks it takes from now until one is as wanted, None when none is; and these ticks, one at least.

@@ -184,13 +184,13 @@ def test_packets_that_left_a_path_are_seen_by_its_counters() -> None:
 
 
 class Stopping:
-    """A network with its traffic, whose controller's ticks stop after so many."""
+    """A network with its traffic, whose controller makes so many ticks, the first before anybody waits for one."""
 
     network = scenarios.load("two-servers").network
     history: tuple[Any, ...] = ()
 
     def __init__(self, ticks: int) -> None:
-        self.controller, self.left = self, ticks
+        self.controller, self.batches = self, [min(ticks, 1), max(ticks - 1, 0)]
 
     def check(self) -> None:
         """Nothing has died."""
@@ -198,9 +198,9 @@ class Stopping:
     fetch_page = check
 
     def new_records(self) -> list[dict[str, Any]]:
-        """One more, or none."""
-        self.left -= 1
-        return [{"tick": 7, "error": None}] if self.left >= 0 else []
+        """The one before, then all others, then none."""
+        count = self.batches.pop(0) if self.batches else 0
+        return count * [{"tick": 7, "error": None}]
 
 
 def ground(ticks: int) -> Ground:

@@ -82,6 +82,13 @@ def ticks(up: Campaign, last: Callable[[dict[str, Any]], bool]) -> list[dict[str
     return found
 
 
+def test_servers_that_run_nothing_are_traced_and_do_not_count_as_failed(up: Campaign) -> None:
+    up.controller.new_records()
+    for _ in range(3):
+        up.emulation.board().trace("h-Denver", "web")
+    assert not any(record["stranded"] for record in ticks(up, lambda record: record["error"] is None))
+
+
 def test_a_failed_node_keeps_no_other_from_its_rules(up: Campaign) -> None:
     up.controller.new_records()
     up.emulation.fail_node("Houston")
