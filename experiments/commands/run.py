@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -143,16 +144,7 @@ def validate(
     options = replace(options, price_loss=price_loss, price_late=price_late)
     with given_back(pcap):
         found = _validate(chosen, settings, duration, seed, options)
-    if "groups" in found:
-        _publish_groups(found, out)
-        write_json(to, found)
-        return
-    if out is None:
-        from experiments.pages.report import table
-
-        console().print(table(found))
-    else:
-        _publish(found, out)
+    _publish(found, out)
     _end(found, to)
 
 
@@ -389,29 +381,24 @@ def _account(
     return found | captures | {"elapsed_s": time.monotonic() - began}
 
 
-def _publish_groups(found: dict[str, Any], folder: Path | None) -> None:
-    """Show what a run with groups measured, and write its report where one is wanted."""
-    from experiments.pages.groups import summary, write
-    from experiments.result.groups import table
+def _publish(found: dict[str, Any], folder: Path | None) -> None:
+    """Write the report of a run where one is wanted, and say what was measured, with every verdict that is not met."""
+    from experiments.pages import groups, report
+    from experiments.result.groups import table as table_of_groups
 
+    if "groups" in found:
+        page: ModuleType = groups
+        table = table_of_groups(found["groups"])
+    else:
+        page, table = report, report.table(found)
     screen = console()
-    screen.print(table(found["groups"]))
-    screen.print(summary(found), highlight=False, markup=False)
     if folder is not None:
-        write(found, folder)
+        page.write(found, folder)
         give_back(*(folder / f"report.{kind}" for kind in ("json", "html", "csv")))
+    screen.print(table)
+    screen.print(page.summary(found), highlight=False, markup=False)
+    if folder is not None:
         screen.print(f"report: {folder / 'report.html'} and {folder / 'report.json'}", highlight=False, markup=False)
-
-
-def _publish(found: dict[str, Any], folder: Path) -> None:
-    from experiments.pages.report import summary, table, write
-
-    write(found, folder)
-    give_back(*(folder / f"report.{kind}" for kind in ("json", "html", "csv")))
-    screen = console()
-    screen.print(table(found))
-    screen.print(summary(found), highlight=False, markup=False)
-    screen.print(f"report: {folder / 'report.html'} and {folder / 'report.json'}", highlight=False, markup=False)
 
 
 def _end(found: dict[str, Any], to: Path | None) -> None:
@@ -423,7 +410,7 @@ def _end(found: dict[str, Any], to: Path | None) -> None:
         When losses do not add up to what was sent and did not arrive.
     """
     write_json(to, found)
-    for run in found["runs"]:
+    for run in found.get("runs", []):
         if run["losses"]["unaccounted"]:
             raise MeasurementError(
                 f"{run['policy']}: {run['losses']['unaccounted']} packets were sent, did not arrive, and were counted "

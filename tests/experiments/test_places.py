@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from synthetic import report
 
 import experiments.__main__  # noqa: F401  adds every command
 from experiments.commands import cli
@@ -97,3 +98,19 @@ def test_results_go_to_who_called_and_nothing_else(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("SUDO_UID", "1000")
     give_back(Path("/usr/bin/env"))
     assert set(given) <= {Path("/usr/bin/env")}, "no folder of the system, no device"
+
+
+def test_a_validation_says_every_verdict_even_where_no_report_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = report()
+    one = found["runs"][1]["verdicts"][0]
+    one["verdict"] = "not met"
+    monkeypatch.setattr("experiments.commands.run._validate", lambda *_: found)
+    monkeypatch.setattr(sys, "argv", ["wardrop", "validate", "tandem"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    shown = capsys.readouterr().out
+    assert "Verdicts:" in shown
+    assert f"  not met: {one['name']}" in shown
+    assert "report:" not in shown
