@@ -23,7 +23,7 @@ from experiments.result.predict import Prediction, predict
 from experiments.result.refused import Spell, spells, turned_away
 from experiments.running.campaign import excluded_seconds
 from experiments.running.phase import PhaseLog
-from pricing.errors import MeasurementError, WardropError
+from pricing.errors import WardropError
 from pricing.joint.certificate import certify
 from pricing.joint.optimum import optimum
 from pricing.network import Allocation, Network
@@ -84,16 +84,7 @@ class Account:
 
     @cached_property
     def prediction(self) -> Prediction:
-        """The packet simulation of the same packets.
-
-        Raises
-        ------
-        MeasurementError
-            When a policy refused part of a session in the time measured, and is no market.
-        """
-        if (self.refused & self.window.holds(self.requests.sent)).any() and not self.is_market:
-            said = "; ".join(map(str, self.spells))
-            raise MeasurementError(f"{self.log.policy}: part was refused: {said}; offer less than the capacity")
+        """The packet simulation of the same packets, without those that were refused."""
         return predict(
             self.network, self.requests, self.choices, self.window, self.plant.netem, self.edges, self.calibration
         )
@@ -124,6 +115,11 @@ class Account:
     def refused(self) -> Mask:
         """Which requests were refused at the ingress."""
         return turned_away(self.network, self.requests, self.choices)
+
+    @cached_property
+    def turned_away(self) -> int:
+        """How many requests of the time measured were refused at the ingress."""
+        return int((self.refused & self.window.holds(self.requests.sent)).sum())
 
     @cached_property
     def edges(self) -> FloatArray:

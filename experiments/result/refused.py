@@ -2,7 +2,8 @@
 
 A market sheds what is not worth its price, and whatever the policy, a network that can carry no more lets a part in:
 slots without a route. While a run settles that may well happen, since estimates of demand are rough then. In the time
-measured only a market may do it, whose answer it is: delays of any other policy mean nothing beyond capacity.
+measured only a market may do it, whose answer it is. Of any other policy the report says how many were refused: its
+delays are those of the rest.
 """
 
 from __future__ import annotations

@@ -134,19 +134,24 @@ def _compared(account: Account, baseline: Account) -> dict[str, Any]:
 
 
 def _against_baseline(account: Account, baseline: Account) -> dict[str, Any]:
-    value = _ratio(account, baseline)
     limit = RATIO_LIMIT if baseline.log.policy == "shortest-path" else 1.0
-    name = f"mean delay of {account.log.setting} over {baseline.log.setting}"
     note = f"the same packets in both phases, {account.log.measure:.0f} s each after settling"
-    return entry(name, value, limit, None, at_most(value, limit), note, "ratio")
+    return _over(account, baseline, limit, note)
 
 
 def _undone(account: Account, less: Account) -> dict[str, Any]:
     """The delay with all links under a policy, over the first policy's without one."""
-    value = _ratio(account, less)
-    name = f"mean delay of {account.log.setting} over {less.log.setting}"
     note = "the same packets in both phases; where that link does harm, this says whether it is undone"
-    return entry(name, value, UNDONE, None, at_most(value, UNDONE), note, "ratio")
+    return _over(account, less, UNDONE, note)
+
+
+def _over(account: Account, baseline: Account, limit: float, note: str) -> dict[str, Any]:
+    """The delay of one phase over that of another; undecided where one carried only a part, and was quick for it."""
+    value = _ratio(account, baseline)
+    part = account.turned_away or baseline.turned_away
+    said: Verdict = "undecided" if part else at_most(value, limit)
+    name = f"mean delay of {account.log.setting} over {baseline.log.setting}"
+    return entry(name, value, limit, None, said, note + ("; a part was refused" if part else ""), "ratio")
 
 
 def _ratio(account: Account, baseline: Account) -> Estimate:
@@ -242,16 +247,18 @@ def _growth(account: Account) -> dict[str, Any]:
 
 
 def _whole(account: Account) -> list[dict[str, Any]]:
-    """Nothing lost but what was refused, nothing twice, and every loss accounted for."""
+    """Nothing refused, if not by a market, nothing else lost, nothing twice, and every loss accounted for."""
     sessions = account.measured.sessions
-    refused = int((account.refused & account.window.holds(account.requests.sent)).sum())
+    refused = account.turned_away
     sent = f"of {sum(session.sent for session in sessions)} requests in the time measured"
     if account.spells:
         told = ", ".join(map(str, account.spells))
         sent += f"; {refused} more were refused at the ingress; refused since the phase began (0: measured): {told}"
     twice = sum(session.duplicated for session in sessions)
     lost = sum(session.lost for session in sessions) - refused
+    shed = [] if account.is_market else [count("requests refused", refused, sent)]
     return [
+        *shed,
         count("requests lost", lost, sent),
         count("requests duplicated", twice, sent),
         count("losses unaccounted for", account.losses["unaccounted"], "requests and answers of the whole phase"),

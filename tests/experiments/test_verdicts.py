@@ -10,6 +10,7 @@ import pytest
 
 from experiments.result import verdicts
 from experiments.result.assemble import Account
+from experiments.result.refused import Spell
 from experiments.running.phase import Setting
 from pricing.network import Link
 from pricing.values import FloatArray
@@ -17,13 +18,16 @@ from pricing.values import FloatArray
 PACKETS = 4000
 
 
-def account(setting: Setting, delay: FloatArray) -> Account:
-    """A phase in which these packets had these delays, every second quiet."""
+def account(setting: Setting, delay: FloatArray, turned_away: int = 0) -> Account:
+    """A phase in which these packets had these delays and so many were refused, every second quiet."""
     everything = np.ones(PACKETS, dtype=bool)
     window = SimpleNamespace(holds=lambda sent: everything, quiet=lambda sent: everything)
     requests = SimpleNamespace(sent=np.arange(PACKETS), session=np.zeros(PACKETS), delay=delay)
     log = SimpleNamespace(setting=setting, policy=setting.policy, measure=60.0)
-    return cast(Account, SimpleNamespace(window=window, requests=requests, log=log))
+    whole = {"spells": [Spell("a", 0.0, 9.0, 0.2)] if turned_away else [], "turned_away": turned_away}
+    session = SimpleNamespace(sent=PACKETS, lost=turned_away, duplicated=0)
+    counted = {"measured": SimpleNamespace(sessions=[session]), "losses": {"unaccounted": 0}, "is_market": False}
+    return cast(Account, SimpleNamespace(window=window, requests=requests, log=log, **whole, **counted))
 
 
 @pytest.mark.parametrize(("mean", "said"), [(8.9e-3, "met"), (12.8e-3, "not met")])
@@ -44,6 +48,19 @@ def test_a_harmful_link_shows_in_the_ratio_without_it() -> None:
     assert found["name"] == "mean delay of user-equilibrium without North-South over user-equilibrium"
     assert found["verdict"] == "met"
     assert found["measured"] < 1
+
+
+def test_what_was_refused_is_named_and_leaves_no_ratio_of_delays_decided() -> None:
+    own = np.random.default_rng(1).exponential(1.0, PACKETS)
+    part = account(Setting("joint"), 2e-3 * own, turned_away=700)
+    found = verdicts._compared(part, account(Setting("shortest-path"), 9e-3 * own))
+    assert found["verdict"] == "undecided"
+    assert found["note"].endswith("; a part was refused")
+    said = {each["name"]: each for each in verdicts._whole(part)}
+    assert said["requests refused"]["verdict"] == "not met"
+    assert said["requests refused"]["measured"] == 700
+    assert "a 20.0% from 0 to 9 s" in said["requests refused"]["note"]
+    assert said["requests lost"]["verdict"] == "met"
 
 
 def carrying(loads: list[float], predicted: list[float], said: list[float]) -> Account:
