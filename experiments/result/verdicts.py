@@ -56,6 +56,9 @@ SIGNALLING_TOLERANCE = 0.1
 PACED = ArrivalLaw("deterministic")
 """Requests at equal distances, whose flows take turns: what a link carries is bound to be made up for."""
 
+SPELLS = 4
+"""So many times of refusal are told, the largest (ours); `runs[].refused` has all."""
+
 FULL, FILLED, LOST = 1e-3, 0.95, 1e-3
 """A link is cleared full within this part of its share; how much of its share it must carry, and how little lose."""
 
@@ -252,7 +255,8 @@ def _whole(account: Account) -> list[dict[str, Any]]:
     refused = account.turned_away
     sent = f"of {sum(session.sent for session in sessions)} requests in the time measured"
     if account.spells:
-        told = ", ".join(map(str, account.spells))
+        largest = sorted(account.spells, key=lambda spell: -spell.share)[:SPELLS]
+        told = ", ".join(map(str, largest)) + (", and less" if len(account.spells) > SPELLS else "")
         sent += f"; {refused} more were refused at the ingress; refused since the phase began (0: measured): {told}"
     twice = sum(session.duplicated for session in sessions)
     lost = sum(session.lost for session in sessions) - refused
