@@ -345,17 +345,18 @@ class Account:
         """Packets of the whole phase, requests and answers, that were lost, by place."""
         served = [summary for _, summary in self.log.served.values()]
         answers = [summary for _, summary in self.log.answers.values()]
-        taken = sum(summary["served"] + summary["overflow"] + summary["malformed"] for summary in served)
+        taken = sum(summary["received"] + summary["malformed"] for summary in served)
         sent = sum(summary["sent"] for _, summary in self.log.requests.values())
         answered = sum(summary["answers"] for summary in served)
         returned = sum(summary["received"] for summary in answers)
         queues = self.log.queues
         places = {
-            "sender": sum(summary["scheduled"] - summary["sent"] for _, summary in self.log.requests.values()),
+            "sender": sum(summary["scheduled"] - summary["sent"] for _, summary in self.log.requests.values())
+            + sum(summary["errors"] for summary in served),
             "link queue": int((queues.drops[-1] - queues.drops[0]).sum()) if len(queues.times) else 0,
             "switch": self.log.switch_drops,
             "socket": sum(summary["socket_drops"] for summary in (*served, *answers)),
-            "server queue": sum(summary["overflow"] for summary in served),
+            "server queue": sum(summary["received"] - summary["served"] for summary in served),
         }
         on_the_way = {place: places[place] for place in ("link queue", "switch", "socket")}
         missing = unaccounted(sent + answered, taken + returned, on_the_way)

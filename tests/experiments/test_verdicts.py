@@ -90,3 +90,19 @@ def test_what_agents_say_is_part_of_the_predicted_load() -> None:
     assert without["verdict"] == "not met"
     assert without["measured"] == pytest.approx(0.1)
     assert "agents" not in without["note"]
+
+
+def test_every_loss_has_its_place() -> None:
+    served = {"received": 90, "served": 80, "malformed": 1, "answers": 75, "errors": 5, "socket_drops": 2}
+    queues = SimpleNamespace(times=[0, 1], drops=np.array([[3, 0], [5, 1]]))
+    log = SimpleNamespace(
+        served={"a": (None, served)},
+        requests={"s": (None, {"scheduled": 101, "sent": 100})},
+        answers={"s": (None, {"received": 74, "socket_drops": 0})},
+        queues=queues,
+        switch_drops=4,
+        background={},
+    )
+    found = Account.losses.func(cast(Account, SimpleNamespace(log=log, refused=np.zeros(3, dtype=bool))))
+    places = {"sender": 6, "link queue": 3, "switch": 4, "socket": 2, "server queue": 10, "refused": 0}
+    assert found == places | {"unaccounted": 1}, "100 + 75 sent, 91 + 74 came, 9 lost between"

@@ -24,12 +24,18 @@ FLOW_PORT = 20_000
 RECEIVE_BUFFER = 8 << 20
 """Bytes of socket buffer at a server, so that its queue and nothing else is its limit."""
 
+SEND_BUFFER = 8 << 20
+"""Bytes of socket buffer of who sends (ours).
+
+In the kernel's datapath a packet counts there until it arrives: a smaller one would hold up who sends to full queues.
+"""
+
 STAMP_SPACE = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4)
 """Room for the kernel's stamp beside a packet, and for its mark."""
 
 _TOS = (socket.IPPROTO_IP, socket.IP_TOS)
 _SO_TIMESTAMPNS = 35
-_SO_RCVBUFFORCE = 33
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _STAMP = struct.Struct("@qq")
 
 
@@ -38,12 +44,13 @@ def stamped_socket(
 ) -> socket.socket:
     """A non-blocking UDP socket bound to `address`:`port` whose packets carry the kernel's stamp.
 
-    `buffer` is the bytes of its receive buffer, as root above the machine's limit too; 0 leaves the kernel's own size.
-    A `shared` socket allows others on its port: connected ones, told apart by where they send. A `marked` one hands out
-    the byte of the IP header that says a packet's class.
+    It sends as much as the network takes (`SEND_BUFFER`). `buffer` is the bytes of its receive buffer, as root above
+    the machine's limit too; 0 leaves the kernel's own size. A `shared` socket allows others on its port: connected
+    ones, told apart by where they send. A `marked` one hands out the byte of the IP header that says a packet's class.
     """
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     stamps(sock, buffer)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
     if marked:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
     if shared:
