@@ -25,6 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from topologies.hosts.sockets import SO_RCVBUFFORCE, SO_SNDBUFFORCE
+
 _PIDFD_GETFD = 438
 """Number of the system call, on every architecture; Python has no name for it."""
 
@@ -38,16 +40,14 @@ SEND_BUFFER = 256 << 20
 RECEIVE_BUFFER = 4 << 20
 """Bytes that may wait to be looked at, for each interface: some two thousand packets (ours)."""
 
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
-
 
 def give_room(pid: int) -> None:
     """Let the packet sockets of a process hold what waits; the one that sends is there from its first packet on."""
     for descriptor in _held(pid):
         with suppress(OSError):  # the process itself, of which a descriptor is held too
             with socket.socket(fileno=descriptor) as held:
-                held.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
-                held.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+                held.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
+                held.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
             continue
         with suppress(OSError):
             os.close(descriptor)

@@ -27,13 +27,14 @@ from pathlib import Path
 
 from pricing.errors import EmulationError
 from topologies.faults import Wiring
+from topologies.hosts.sockets import SO_RCVBUFFORCE
 from topologies.namespaces import inside
-
-PORT, FIRST_SOURCE = 9, 41_000
-"""Probes go to the port of `discard`, from source ports from here on, one a flow."""
 
 FLOWS = 32
 """Flows that are sent (ours)."""
+
+PORT, SOURCES = 9, range(41_000, 41_000 + FLOWS)
+"""Probes go to the port of `discard`, from these source ports, one a flow; nothing else is answered there."""
 
 PACE_S, WAIT_S, COUNT_WAIT_S = 0.002, 0.5, 3.0
 """Between two probes; after the last; and for counters, which follow the packets (ours)."""
@@ -42,7 +43,7 @@ PREFIX = "02:57"
 """How the label of a route begins in `eth_dst`."""
 
 ETH_P_ALL, OUTGOING = 0x0003, 4
-SO_ATTACH_FILTER, SO_RCVBUFFORCE, BUFFER = 26, 33, 1 << 23
+SO_ATTACH_FILTER, BUFFER = 26, 1 << 23
 _FILTER = [
     (0x28, 0, 0, 12),  # EtherType
     (0x15, 0, 5, 0x0800),
@@ -165,9 +166,9 @@ def _send(wiring: Wiring, host: int, address: str, answerers: Sequence[socket.so
             selector.register(receiver, selectors.EVENT_READ, receiver)
         with inside(Path(f"/proc/{host}/ns/net")):
             try:
-                for flow in range(FLOWS):
+                for flow, source in enumerate(SOURCES):
                     probe = probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                    probe.bind(("", FIRST_SOURCE + flow))
+                    probe.bind(("", source))
                     probe.sendto(mark + struct.pack("!H", flow), (address, PORT))
                     time.sleep(PACE_S)
             except OSError as error:
@@ -175,14 +176,22 @@ def _send(wiring: Wiring, host: int, address: str, answerers: Sequence[socket.so
         deadline = time.monotonic() + WAIT_S
         while (left := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(left):
-                frame, sender = key.data.recvfrom(2048)
                 if key.data is not capture:
-                    with contextlib.suppress(OSError):  # a host that just lost its way says nothing
-                        key.data.sendto(frame, sender)
-                elif sender[2] == OUTGOING and sender[0] in ours and frame[42:50] == mark:
+                    _answer(key.data)
+                    continue
+                frame, (interface, _, kind, *_) = capture.recvfrom(2048)
+                if kind == OUTGOING and interface in ours and frame[42:50] == mark:
                     (flow,) = struct.unpack("!H", frame[50:52])
-                    seen[flow].append(Hop(sender[0], frame[:6].hex(":")))
+                    seen[flow].append(Hop(interface, frame[:6].hex(":")))
     return {flow: tuple(hops) for flow, hops in seen.items()}
+
+
+def _answer(answerer: socket.socket) -> None:
+    """Send a probe that has arrived back to where it came from."""
+    probe, sender = answerer.recvfrom(2048)
+    if sender[1] in SOURCES:
+        with contextlib.suppress(OSError):  # a host that just lost its way says nothing
+            answerer.sendto(probe, sender)
 
 
 @contextlib.contextmanager

@@ -30,12 +30,14 @@ SEND_BUFFER = 8 << 20
 In the kernel's datapath a packet counts there until it arrives: a smaller one would hold up who sends to full queues.
 """
 
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+"""Socket options that Python has no names for: buffers above the machine's limit, as root."""
+
 STAMP_SPACE = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4)
 """Room for the kernel's stamp beside a packet, and for its mark."""
 
 _TOS = (socket.IPPROTO_IP, socket.IP_TOS)
 _SO_TIMESTAMPNS = 35
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _STAMP = struct.Struct("@qq")
 
 
@@ -50,7 +52,7 @@ def stamped_socket(
     """
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     stamps(sock, buffer)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
+    sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
     if marked:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
     if shared:
@@ -63,7 +65,7 @@ def stamps(sock: socket.socket, buffer: int = 0) -> None:
     """Let a socket's packets carry the kernel's stamp, and give it a receive buffer of so many bytes, its own for 0."""
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     if buffer:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
 
 
 def join(sock: socket.socket, group: str) -> None:
